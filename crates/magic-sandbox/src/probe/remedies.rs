@@ -1,0 +1,75 @@
+//! The sentences that say what to type.
+
+use std::fs;
+
+use crate::protocol::{JailFailure, Step};
+
+/// What to do when no control group may be divided.
+pub(crate) fn control_groups() -> String {
+    "Start the program in a unit with a delegated subtree: `systemd-run --user --scope -p Delegate=yes \
+     COMMAND` (or `Delegate=cpu memory pids` in the service's unit file). On a host with version 1 \
+     control groups run the service as root."
+        .to_owned()
+}
+
+/// What to do about user namespaces that this host refuses.
+pub(crate) fn user_namespaces() -> String {
+    let reads = |path: &str, value: &str| {
+        fs::read_to_string(path).is_ok_and(|content| content.trim() == value)
+    };
+    if reads(
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+    ) {
+        return "AppArmor restricts user namespaces on this host: install an AppArmor profile for this \
+                executable with the line `userns,`, or type `sysctl -w \
+                kernel.apparmor_restrict_unprivileged_userns=0`."
+            .to_owned();
+    }
+    if reads("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        return "User namespaces are switched off: type `sysctl -w kernel.unprivileged_userns_clone=1`."
+            .to_owned();
+    }
+    if reads("/proc/sys/user/max_user_namespaces", "0") {
+        return "User namespaces are switched off: type `sysctl -w user.max_user_namespaces=15000`."
+            .to_owned();
+    }
+    "Namespaces were refused. In a container, allow clone, unshare and mount in its seccomp profile; \
+     in a systemd unit, drop `RestrictNamespaces=` or list `user mnt pid net ipc uts cgroup` there."
+        .to_owned()
+}
+
+/// What to do when a step of the jail failed.
+pub(crate) fn for_step(failure: &JailFailure) -> Option<String> {
+    let denied = matches!(failure.errno, Some(libc::EPERM | libc::EACCES));
+    let missing = matches!(failure.errno, Some(libc::ENOENT | libc::ENOTDIR));
+    match failure.step {
+        Step::JoinGroup => Some(control_groups()),
+        Step::Namespaces if failure.errno == Some(libc::ENOSPC) => Some(
+            "The limit of namespaces is reached: raise the numbers under /proc/sys/user/ with \
+             `sysctl -w user.max_user_namespaces=15000` and so on."
+                .to_owned(),
+        ),
+        Step::Namespaces | Step::IdMaps => Some(user_namespaces()),
+        Step::Root | Step::OpenSources if missing => Some(
+            "A path of the plan is not there: check the sources of the binds and their targets."
+                .to_owned(),
+        ),
+        Step::Identity | Step::Root | Step::HostName if denied => Some(user_namespaces()),
+        Step::Landlock => Some(
+            "Landlock is missing or older than ABI 6: boot Linux 6.12 or newer with `lsm=landlock,...` \
+             on the kernel's command line, or set the layer landlock to best_effort."
+                .to_owned(),
+        ),
+        Step::Seccomp => Some(
+            "The kernel needs CONFIG_SECCOMP_FILTER, and an outer filter must allow seccomp(2)."
+                .to_owned(),
+        ),
+        Step::Execute => Some(
+            "The program could not be started inside the root: check that it, its ELF loader and \
+             everything on the way to them are among the binds and readable by the identity."
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
