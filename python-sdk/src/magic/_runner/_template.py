@@ -1,0 +1,284 @@
+"""A template's life: confine, import, rehearse, freeze, then fork on order.
+
+The control channel carries one JSON object per message, and descriptors beside
+the orders that need them. The loop has to outlive every bad day of the host: a
+fork that fails, a message cut short or not understood costs that order and
+nothing else. The end of the channel is the end of the process, at once, since
+without a supervisor nobody may be served.
+
+Garbage collection: after the import everything alive is collected once and
+then frozen (``gc.freeze``), so that no later collection in a worker writes to
+the pages it shares with the template. The template itself collects no more: it
+allocates nothing that lasts. A worker switches collection on again, unless the
+controller had switched it off while it was imported.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from _socket import (
+    AF_UNIX,
+    CMSG_SPACE,
+    MSG_CMSG_CLOEXEC,
+    MSG_CTRUNC,
+    MSG_NOSIGNAL,
+    MSG_TRUNC,
+    SCM_RIGHTS,
+    SOCK_SEQPACKET,
+    SOL_SOCKET,
+    socket,
+)
+from json.encoder import JSONEncoder
+
+from magic._errors import MagicError
+from magic._runner import _kernel
+from magic._runner._channel import decode
+from magic._runner._entry import Entry, LoadFailure, import_asyncio, load
+from magic._runner._failure import Author
+from magic._runner._worker import Worker, rehearse
+
+__all__ = ["Template"]
+
+CONTROL = 3
+#: Bytes of one control message.
+MESSAGE_LIMIT = 64 * 1024
+_ORDER_DESCRIPTORS = 3
+_DESCRIPTOR_SPACE = CMSG_SPACE(16 * 4)
+
+# ASCII only: a controller's message may hold half a surrogate pair.
+_encode = JSONEncoder(separators=(",", ":")).encode
+
+
+class Template:
+    """The state of process 1 of the sandbox."""
+
+    def __init__(self) -> None:
+        self._control = socket(AF_UNIX, SOCK_SEQPACKET, 0, CONTROL)
+        self._report_exits = False
+        self._landlock = 0
+        self._heap_limit: int | None = None
+        self._collects = True
+        self._author = Author("/", [])
+        self._entry: Entry | None = None
+
+    def run(self) -> None:
+        """Serves until the control channel ends; never returns."""
+        start = self._await_start()
+        try:
+            self._confine(start)
+            self._load(start)
+        except LoadFailure as failure:
+            self._give_up(failure)
+        except (_kernel.Unconfinable, MagicError, KeyError, TypeError, ValueError) as error:
+            self._give_up(LoadFailure("import", f"the template cannot start: {error}", exception=type(error).__name__))
+        self._settle()
+        self._report_loaded()
+        while True:
+            self._obey(*self._receive())
+
+    # Starting.
+
+    def _await_start(self) -> dict[str, object]:
+        while True:
+            message, descriptors = self._receive()
+            _close(descriptors)
+            if message.get("type") == "start":
+                return message
+
+    def _confine(self, start: dict[str, object]) -> None:
+        _kernel.set_undumpable()
+        heap_limit = start.get("heap_limit")
+        if isinstance(heap_limit, int):
+            # Imported here, so that a worker does not open a file for it.
+            import resource  # noqa: F401
+
+            self._heap_limit = heap_limit
+        if start.get("worker_domain") is True:
+            self._landlock = _kernel.landlock_abi()
+            if self._landlock < 6:
+                sys.stderr.write(
+                    f"magic: Landlock version {self._landlock} cannot separate workers by signals and abstract "
+                    "sockets (6 can); the other layers still do\n"
+                )
+
+    def _load(self, start: dict[str, object]) -> None:
+        path = str(start["module"])
+        listed = start.get("sys_path")
+        extra = [str(item) for item in listed] if isinstance(listed, list) else []
+        folder = os.path.dirname(path)
+        sdk = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+        if folder not in extra:
+            extra.append(folder)
+        sys.path[:] = extra + [item for item in sys.path if item not in extra]
+        self._author = Author(folder, [item for item in extra if item not in (folder, sdk)])
+
+        # The pipes are line buffered before the first line of the author's code
+        # runs, and take any text, also half a surrogate pair.
+        for stream in (sys.stdout, sys.stderr):
+            if stream is None:
+                continue
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr,unused-ignore]
+        myself = os.getpid()
+        try:
+            entry = load(path, str(start.get("controller", "")), self._author)
+        finally:
+            # A module that forks while it is imported comes back here twice.
+            if os.getpid() != myself:
+                os._exit(0)
+        self._entry = entry
+        self._report_exits = start.get("report_exits") is True
+
+    def _settle(self) -> None:
+        """Everything that is done once so that no worker has to do it."""
+        assert self._entry is not None
+        if self._entry.is_async:
+            import_asyncio()
+        rehearse(self._entry)
+        self._collects = gc.isenabled()
+        # Exits of workers: reported, or left for the kernel to reap.
+        signal.signal(signal.SIGCHLD, self._on_child if self._report_exits else signal.SIG_IGN)
+        _flush()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def _report_loaded(self) -> None:
+        assert self._entry is not None
+        self._send(
+            {"type": "loaded", "entry": self._entry.kind, "name": self._entry.name, "is_async": self._entry.is_async}
+        )
+
+    def _give_up(self, failure: LoadFailure) -> None:
+        _flush()
+        report = dict(failure.report)
+        # What counts is the size after escaping, which can be six times the text's.
+        for name in ("traceback", "message", "hint"):
+            text = str(report.get(name) or "")
+            while len(_encode(report)) > MESSAGE_LIMIT - 1024 and text:
+                text = text[len(text) // 2 + 1 :] if name == "traceback" else text[: len(text) // 2]
+                report[name] = text
+        self._send(report)
+        os._exit(1)
+
+    # Orders.
+
+    def _obey(self, message: dict[str, object], descriptors: list[int]) -> None:
+        kind = message.get("type")
+        if kind not in ("fork", "serve") or len(descriptors) != _ORDER_DESCRIPTORS:
+            _close(descriptors)
+            return
+        _flush()
+        if kind == "serve":
+            self._become_worker(descriptors, pristine=True)
+        try:
+            child = os.fork()
+        except OSError as error:
+            # The supervisor sees the end of the channel it passed; the order's
+            # failure is its to handle.
+            _close(descriptors)
+            try:
+                sys.stderr.write(f"magic: the template cannot fork: {error}\n")
+            except BaseException:
+                pass
+            return
+        if child == 0:
+            # Nothing may return from here into the template's loop.
+            try:
+                self._become_worker(descriptors, pristine=False)
+            except BaseException as error:
+                os.write(2, f"magic: the worker ended by {type(error).__name__}\n".encode())
+            finally:
+                os._exit(1)
+        _close(descriptors)
+
+    def _become_worker(self, descriptors: list[int], *, pristine: bool) -> None:
+        assert self._entry is not None
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # Otherwise the object's end would close descriptor 3 a second time.
+        self._control.detach()
+        _take_over(descriptors)
+        try:
+            if self._heap_limit is not None:
+                _kernel.limit_heap(self._heap_limit)
+            if self._landlock:
+                _kernel.enter_worker_domain(self._landlock)
+        except (_kernel.Unconfinable, OSError, ValueError) as error:
+            os.write(2, f"magic: the worker cannot confine itself: {error}\n".encode())
+            os._exit(1)
+        Worker(self._entry, self._author, collects=self._collects, forked=not pristine).run()
+
+    def _on_child(self, _number: int, _frame: object) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._send({"type": "exited", "pid": pid, "status": status})
+
+    # The channel.
+
+    def _receive(self) -> tuple[dict[str, object], list[int]]:
+        while True:
+            try:
+                data, ancillary, flags, _ = self._control.recvmsg(MESSAGE_LIMIT, _DESCRIPTOR_SPACE, MSG_CMSG_CLOEXEC)
+            except OSError:
+                os._exit(0)
+            descriptors: list[int] = []
+            for level, kind, payload in ancillary:
+                if level == SOL_SOCKET and kind == SCM_RIGHTS:
+                    descriptors.extend(memoryview(payload[: len(payload) // 4 * 4]).cast("i"))
+            if not data and not descriptors:
+                os._exit(0)
+            if flags & (MSG_TRUNC | MSG_CTRUNC):
+                _close(descriptors)
+                continue
+            try:
+                return decode(data), descriptors
+            except (ValueError, RecursionError):
+                _close(descriptors)
+
+    def _send(self, message: dict[str, object]) -> None:
+        try:
+            self._control.send(_encode(message).encode("ascii"), MSG_NOSIGNAL)
+        except OSError:
+            os._exit(0)
+
+
+def _flush() -> None:
+    """Empties the output buffers, which a fork would otherwise copy."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        try:
+            stream.flush()  # type: ignore[union-attr]
+        except BaseException:
+            pass
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass
+
+
+def _take_over(descriptors: list[int]) -> None:
+    """Puts channel, stdout and stderr onto 3, 1 and 2, and closes everything above."""
+    # A module may have closed low descriptors while it was imported, and the
+    # passed ones then lie where they would overwrite each other.
+    moved = []
+    for descriptor in descriptors:
+        while descriptor <= CONTROL:
+            descriptor = os.dup(descriptor)
+        moved.append(descriptor)
+    if 0 in descriptors:
+        os.close(0)
+    channel, stdout, stderr = moved
+    os.dup2(channel, CONTROL, inheritable=False)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
