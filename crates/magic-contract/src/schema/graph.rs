@@ -1,0 +1,3 @@
+//! Graph.
+#[derive(Default)]
+pub(super) struct Graph {}
