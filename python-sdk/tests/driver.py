@@ -55,7 +55,8 @@ class Worker:
         end = time.monotonic() + PATIENCE
         while len(data) < size:
             # Draining the pipes meanwhile keeps a talkative controller going.
-            ready, _, _ = select.select([self.channel, *self._open_pipes()], [], [], _remaining(end))
+            sources: list[Any] = [self.channel, *self._open_pipes()]
+            ready, _, _ = select.select(sources, [], [], _remaining(end))
             for source in ready:
                 if source is self.channel:
                     piece = self.channel.recv(size - len(data))

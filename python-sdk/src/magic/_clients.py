@@ -29,7 +29,7 @@ class _Client:
     def __init__(self, line: Line) -> None:
         self._line = line
 
-    def _call(self, method: str, **params: object) -> Answer:
+    def _call(self, method: str, /, **params: object) -> Answer:
         return self._line.call(method, {name: value for name, value in params.items() if value is not None})
 
 

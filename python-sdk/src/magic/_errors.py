@@ -80,7 +80,7 @@ class DeadlineExceeded(MagicError):
 class ControllerError(MagicError):
     """The author's own failure; its code, details and message reach the caller.
 
-        raise ControllerError("no such customer", code="CUSTOMER_UNKNOWN", details={"id": 7})
+    raise ControllerError("no such customer", code="CUSTOMER_UNKNOWN", details={"id": 7})
     """
 
 

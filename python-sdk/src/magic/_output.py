@@ -181,7 +181,7 @@ def _leaves(value: object, path: tuple[object, ...]) -> Iterable[tuple[tuple[obj
 
 def _find_number(value: object, error: ValueError) -> tuple[str, str]:
     for path, leaf in _leaves(value, ()):
-        if isinstance(leaf, float) and not leaf - leaf == 0:
+        if isinstance(leaf, float) and leaf - leaf != 0:
             return f"{float(leaf)!r} is not a JSON number: return None or leave the field out", _pointer(path)
         if isinstance(leaf, int) and leaf.bit_length() > 14_000:
             return "the integer has thousands of digits: return it as text in a shorter form", _pointer(path)

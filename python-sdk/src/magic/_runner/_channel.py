@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "decode"]
 
-_PIECE = 256 * 1024
+# Small enough for the allocator's heap: a larger buffer is a mapping made and
+# removed for every read.
+_PIECE = 64 * 1024
 #: Bytes kept waiting before even the event loop's thread waits for the supervisor to read.
 _KEPT = 1024 * 1024
 
@@ -84,7 +86,7 @@ class Channel:
         """Reads and drops everything until the supervisor closes the channel; never returns."""
         while True:
             try:
-                if not self._socket.recv(_PIECE):
+                if not self._socket.recv(1024):
                     break
             except OSError:
                 break

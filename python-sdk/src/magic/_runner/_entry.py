@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from _frozen_importlib import module_from_spec  # type: ignore[import-not-found,unused-ignore]
-from _frozen_importlib_external import spec_from_file_location  # type: ignore[import-not-found,unused-ignore]
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import spec_from_file_location
 
 from magic._contract import MARK
 from magic._controller import Controller
@@ -84,9 +84,13 @@ def _import(path: str, author: Author) -> ModuleType:
     try:
         _prepare_asyncio(path)
         spec = spec_from_file_location(name, path)
-        module: ModuleType = module_from_spec(spec)
+        if spec is None or spec.loader is None:
+            raise LoadFailure("import", f"{path} is not a Python source file", hint="name the file controller.py")
+        module = module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
+    except LoadFailure:
+        raise
     except SystemExit as error:
         raise _failed(
             "exited", error, author, "the module ended the interpreter while it was imported: remove the call of exit"
@@ -115,14 +119,14 @@ def import_asyncio() -> None:
     """Imports asyncio, without ssl where it is not there already."""
     if "asyncio" in sys.modules:
         return
-    if "ssl" in sys.modules:
-        import asyncio  # noqa: F401
-        return
-    sys.modules["ssl"] = None  # type: ignore[assignment]
+    hide = "ssl" not in sys.modules
+    if hide:
+        sys.modules["ssl"] = None  # type: ignore[assignment]
     try:
         import asyncio  # noqa: F401
     finally:
-        del sys.modules["ssl"]
+        if hide:
+            del sys.modules["ssl"]
 
 
 def _failed(kind: str, error: BaseException, author: Author, hint: str | None) -> LoadFailure:
@@ -145,7 +149,7 @@ def _import_hint(error: BaseException) -> str | None:
             f"put {top}.py beside the controller, or correct the name"
         )
     if isinstance(error, PermissionError):
-        return "nothing of the host can be opened or written while the module is imported: move this into execute, or leave it out"
+        return "the sandbox has no files to write and none of the host's to read: leave this out"
     if isinstance(error, MemoryError):
         return "importing needs more memory than the contract allows: raise resources.memory, or import less"
     return None
@@ -258,7 +262,7 @@ def _code(function: object) -> CodeType | None:
 def _check_code(code: CodeType, name: str, *, taken: int, form: str) -> None:
     if code.co_flags & (_GENERATOR | _ASYNC_GENERATOR):
         raise LoadFailure(
-            "bad_entry_point", f"{name} is a generator, since it contains yield", hint="return one value instead of yielding several"
+            "bad_entry_point", f"{name} is a generator, since it contains yield", hint="return one value, yield none"
         )
     if code.co_argcount < taken and not code.co_flags & _VARARGS:
         raise LoadFailure("bad_entry_point", f"{name} takes too few arguments", hint=f"write {form}")

@@ -44,11 +44,10 @@ class Author:
         """The name to show for a file, or None when its frames are dropped."""
         if filename.startswith(self.folder):
             return filename[len(self.folder) :]
-        if filename.startswith("<frozen ") or "/" not in filename and not filename.startswith("<"):
+        if filename.startswith("<frozen "):
             return None
-        if filename.startswith("<") or filename.startswith(self.others):
-            return filename
-        return None
+        # Angle brackets: code without a file, such as the author made with exec.
+        return filename if filename.startswith(("<", *self.others)) else None
 
     def traceback(self, error: BaseException) -> str:
         """The formatted traceback; empty when it cannot be made."""

@@ -11,7 +11,12 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["Unconfinable", "enter_worker_domain", "landlock_abi", "limit_heap", "set_undumpable"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["Unconfinable", "landlock_abi", "limit_heap", "set_undumpable", "worker_domain"]
 
 PR_SET_DUMPABLE = 4
 
@@ -36,7 +41,7 @@ class Unconfinable(Exception):
     """A kernel call failed that the start message had asked for."""
 
 
-def _library():  # type: ignore[no-untyped-def]
+def _library() -> tuple[Any, Any]:
     try:
         import ctypes
     except ImportError as error:
@@ -66,16 +71,19 @@ def landlock_abi() -> int:
     return max(0, int(answer))
 
 
-def enter_worker_domain(abi: int) -> None:
-    """Puts the calling thread into a Landlock domain of its own.
+def worker_domain(abi: int) -> Callable[[], None]:
+    """Prepares a function that puts the calling thread into a Landlock domain of its own.
 
     Two workers of one template sit in sibling domains: with version 6 neither
     may signal the other nor reach its abstract sockets. The domain has no
     rules, so whatever right it handles is gone; reading is not handled here
     and stays what the template's own domain allows.
+
+    The arguments are made here, in the template: what a worker need not
+    allocate are pages that it need not copy.
     """
     if abi < 1:
-        return
+        return lambda: None
     ctypes, libc = _library()
     rights = 0
     for since, bits in _FILE_RIGHTS_BY_ABI:
@@ -90,19 +98,28 @@ def enter_worker_domain(abi: int) -> None:
     # The structure has only grown by 64-bit words at its end; an older kernel
     # is handed the words it knows.
     attributes = (ctypes.c_uint64 * len(words))(*words)
-    ruleset = libc.syscall(
+    create = (
         ctypes.c_long(SYS_LANDLOCK_CREATE_RULESET),
         ctypes.byref(attributes),
         ctypes.c_size_t(ctypes.sizeof(attributes)),
         ctypes.c_uint32(0),
     )
-    if ruleset < 0:
-        raise Unconfinable(f"landlock_create_ruleset: {os.strerror(ctypes.get_errno())}")
-    result = libc.syscall(ctypes.c_long(SYS_LANDLOCK_RESTRICT_SELF), ctypes.c_int(ruleset), ctypes.c_uint32(0))
-    failure = ctypes.get_errno()
-    os.close(ruleset)
-    if result != 0:
-        raise Unconfinable(f"landlock_restrict_self: {os.strerror(failure)}")
+    number = ctypes.c_long(SYS_LANDLOCK_RESTRICT_SELF)
+    flags = ctypes.c_uint32(0)
+    syscall = libc.syscall
+    errno = ctypes.get_errno
+
+    def enter() -> None:
+        ruleset = syscall(*create)
+        if ruleset < 0:
+            raise Unconfinable(f"landlock_create_ruleset: {os.strerror(errno())}")
+        result = syscall(number, ruleset, flags)
+        failure = errno()
+        os.close(ruleset)
+        if result != 0:
+            raise Unconfinable(f"landlock_restrict_self: {os.strerror(failure)}")
+
+    return enter
 
 
 def limit_heap(limit: int) -> None:

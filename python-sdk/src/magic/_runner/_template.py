@@ -40,6 +40,10 @@ from magic._runner._entry import Entry, LoadFailure, import_asyncio, load
 from magic._runner._failure import Author
 from magic._runner._worker import Worker, rehearse
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["Template"]
 
 CONTROL = 3
@@ -58,7 +62,7 @@ class Template:
     def __init__(self) -> None:
         self._control = socket(AF_UNIX, SOCK_SEQPACKET, 0, CONTROL)
         self._report_exits = False
-        self._landlock = 0
+        self._enter_domain: Callable[[], None] | None = None
         self._heap_limit: int | None = None
         self._collects = True
         self._author = Author("/", [])
@@ -97,10 +101,11 @@ class Template:
 
             self._heap_limit = heap_limit
         if start.get("worker_domain") is True:
-            self._landlock = _kernel.landlock_abi()
-            if self._landlock < 6:
+            abi = _kernel.landlock_abi()
+            self._enter_domain = _kernel.worker_domain(abi)
+            if abi < 6:
                 sys.stderr.write(
-                    f"magic: Landlock version {self._landlock} cannot separate workers by signals and abstract "
+                    f"magic: Landlock version {abi} cannot separate workers by signals and abstract "
                     "sockets (6 can); the other layers still do\n"
                 )
 
@@ -147,9 +152,7 @@ class Template:
 
     def _report_loaded(self) -> None:
         assert self._entry is not None
-        self._send(
-            {"type": "loaded", "entry": self._entry.kind, "name": self._entry.name, "is_async": self._entry.is_async}
-        )
+        self._send({"type": "loaded", "entry": self._entry.kind, "name": self._entry.name, "is_async": self._entry.is_async})
 
     def _give_up(self, failure: LoadFailure) -> None:
         _flush()
@@ -203,8 +206,8 @@ class Template:
         try:
             if self._heap_limit is not None:
                 _kernel.limit_heap(self._heap_limit)
-            if self._landlock:
-                _kernel.enter_worker_domain(self._landlock)
+            if self._enter_domain is not None:
+                self._enter_domain()
         except (_kernel.Unconfinable, OSError, ValueError) as error:
             os.write(2, f"magic: the worker cannot confine itself: {error}\n".encode())
             os._exit(1)

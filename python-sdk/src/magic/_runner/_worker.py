@@ -166,7 +166,7 @@ class Worker:
         target = self._entry.target
         if not isinstance(target, type):
             return target(value, FunctionContext(session)) if self._entry.takes_context else target(value)
-        controller = target.__new__(target)
+        controller: Any = target.__new__(target)  # type: ignore[call-overload]
         controller._magic_session = session
         controller.__init__()
         return controller.execute(value)
