@@ -98,6 +98,9 @@ def _import(path: str, author: Author) -> ModuleType:
     except SyntaxError as error:
         raise _failed("syntax", error, author, None) from None
     except BaseException as error:
+        # Python up to 3.11.3 has no SyntaxError for this one.
+        if type(error) is ValueError and "null bytes" in safe_text(error, 100):
+            raise _failed("syntax", error, author, "the file holds null bytes: save it as UTF-8 text") from None
         raise _failed("import", error, author, _import_hint(error)) from None
     return module
 
