@@ -11,13 +11,15 @@ from conftest import HEADER, as_execute
 from driver import Template
 
 
-
 def test_random_numbers_differ_between_workers(template: Callable[..., Template]) -> None:
-    source = "import random, secrets, ssl, tempfile, uuid\nrandom.random(); next(tempfile._get_candidate_names())\n" + as_execute(
-        """
+    source = (
+        "import random, secrets, ssl, tempfile, uuid\nrandom.random(); next(tempfile._get_candidate_names())\n"
+        + as_execute(
+            """
         return [random.random(), random.getrandbits(64), secrets.token_hex(), str(uuid.uuid4()),
                 ssl.RAND_bytes(8).hex(), next(tempfile._get_candidate_names())]
         """
+        )
     )
     started = template(source)
     # Both are forked before either draws.
@@ -113,9 +115,7 @@ SIGNAL = """
 
 
 @pytest.mark.parametrize("confined", [True, False])
-def test_a_worker_cannot_signal_its_sibling_or_template(
-    template: Callable[..., Template], confined: bool
-) -> None:
+def test_a_worker_cannot_signal_its_sibling_or_template(template: Callable[..., Template], confined: bool) -> None:
     expected = "PermissionError" if confined else "signalled"
     started = template(as_execute(SIGNAL), worker_domain=confined)
     sibling = started.fork().make_ready()

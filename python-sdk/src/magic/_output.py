@@ -68,21 +68,19 @@ def encode_message(message: dict[str, object]) -> bytes:
 
 def encode_output(value: object) -> bytes:
     """The JSON text of a controller's result; raises OutputError with the path of the culprit."""
-    _check(value, [], [])
     try:
+        _check(value, [], [])
         return _encode(value).encode("utf-8")
+    except (OutputError, MemoryError):
+        raise
     except UnicodeEncodeError:
         raise OutputError("the text holds half of a surrogate pair, which is not a character", _find_surrogate(value)) from None
     except ValueError as error:
         # Floats that are not numbers are found without a walk of every float:
         # only now, when the encoder has refused, is the place searched.
         raise OutputError(*_find_number(value, error)) from None
-    except OutputError:
-        raise
-    except MemoryError:
-        raise
     except BaseException as error:
-        # A subclass of dict or list with methods of its own may answer the
+        # A subclass of dict or list may have methods that raise, or answer the
         # encoder differently than the check.
         raise OutputError(f"writing the value as JSON raised {type(error).__name__}") from None
 
