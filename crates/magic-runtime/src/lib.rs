@@ -1,1 +1,55 @@
-//! magic-runtime
+//! One invocation from input to outcome; one folder from upload to service.
+//!
+//! The crate joins what the crates below it keep apart: the contract decides,
+//! the sandbox confines, the broker talks to the worker, the store keeps what
+//! is said. `invoke` is the path of a request and `deploy` that of a version;
+//! both read from top to bottom. A *template* is a confined interpreter with
+//! the controller imported, a *worker* a fork of it that serves one request,
+//! the *stock* the workers that are ready before anybody asks.
+//!
+//! Nothing here knows HTTP, and nothing here trusts a process of a sandbox:
+//! outcomes are decided in `outcome` from the supervisor's own evidence.
+
+mod admission;
+mod bundle;
+mod capture;
+mod cleanup;
+mod confinement;
+mod control;
+mod deploy;
+mod deployment;
+mod execution;
+mod folder;
+mod interpreter;
+mod invoke;
+mod launcher;
+mod leaves;
+mod levels;
+mod load_failure;
+mod options;
+mod outcome;
+mod process;
+mod registry;
+mod request;
+mod runtime;
+mod sdk;
+mod self_test;
+mod socket;
+mod stock;
+mod summary;
+mod surroundings;
+mod template;
+mod version;
+mod watched;
+mod worker;
+
+pub use bundle::is_contract;
+pub use control::{Entry, EntryKind};
+pub use deploy::{Deployed, Inspection};
+pub use interpreter::{Interpreter, InterpreterError};
+pub use options::{RuntimeLimits, RuntimeOptions};
+pub use request::{Answer, Caller, Failed, Request};
+pub use runtime::{Runtime, StartError};
+pub use sdk::SdkError;
+pub use self_test::{Attempt, LayerState, SelfTest};
+pub use summary::{ControllerDetail, ControllerSummary, Readiness};

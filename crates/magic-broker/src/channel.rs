@@ -1,0 +1,75 @@
+//! One worker's channel: frames in, frames out, over any byte stream.
+
+use crate::frame::{FrameBuffer, FrameError};
+use crate::message::{FromWorker, MessageError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// A connected channel and the bytes read from it so far.
+#[derive(Debug)]
+pub struct Channel<S> {
+    stream: S,
+    received: FrameBuffer,
+}
+
+/// How a channel stopped being one.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// Bytes that are no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A frame that is no message.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The channel ended inside a frame.
+    #[error("the channel ended inside a frame")]
+    CutOff,
+    /// The socket failed; for a local socket this means that the peer is gone.
+    #[error("the channel failed: {0}")]
+    Socket(#[source] std::io::Error),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
+    /// Wraps a connected stream.
+    pub fn new(stream: S) -> Self {
+        Self { stream, received: FrameBuffer::new() }
+    }
+
+    /// The stream underneath, for what happens before the first frame.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Sends bytes that [`encode`](crate::encode) made, or a handshake byte.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::Socket`] when the peer no longer reads.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), ChannelError> {
+        self.stream.write_all(bytes).await.map_err(ChannelError::Socket)
+    }
+
+    /// Receives the next message; `None` at a clean end of the channel.
+    ///
+    /// Cancelling the future loses nothing: what was read stays in the buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError`]; the channel must not be used afterwards.
+    pub async fn receive(&mut self) -> Result<Option<FromWorker>, ChannelError> {
+        loop {
+            if let Some(body) = self.received.take()? {
+                return Ok(Some(FromWorker::parse(&body)?));
+            }
+            let count = match self.stream.read_buf(self.received.space()).await {
+                Ok(count) => count,
+                // A worker that dies with unread bytes in its queue resets the
+                // connection instead of ending it.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+                Err(error) => return Err(ChannelError::Socket(error)),
+            };
+            if count == 0 {
+                return if self.received.is_empty() { Ok(None) } else { Err(ChannelError::CutOff) };
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Ending processes and taking their groups back, off the path of an answer.
+//!
+//! Whatever a request leaves (a worker that waits to be killed, threads,
+//! children, children of children) is in its control group and its process
+//! namespace. So nothing is searched for: the group is killed as a whole, and
+//! it goes back into the pool only when it is seen to be empty.
+
+use crate::admission::Permit;
+use crate::leaves::Leaves;
+use crate::process::Process;
+use magic_sandbox::Leaf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+/// A process that has not ended so long after its SIGKILL is reported.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Cleans up in tasks of its own and knows when all of them are done.
+#[derive(Debug, Clone)]
+pub(crate) struct Cleaner {
+    leaves: Arc<Leaves>,
+    tasks: TaskTracker,
+    handle: Handle,
+}
+
+impl Cleaner {
+    /// A cleaner whose tasks run on the event loop of the current task.
+    pub(crate) fn new(leaves: Arc<Leaves>) -> Self {
+        Self {
+            leaves,
+            tasks: TaskTracker::new(),
+            handle: Handle::current(),
+        }
+    }
+
+    /// Ends a worker. Its permit is given back when it is gone.
+    pub(crate) fn worker(&self, process: Arc<Process>, leaf: Option<Leaf>, permit: Option<Permit>) {
+        let leaves = self.leaves.clone();
+        self.tasks.spawn_on(
+            async move {
+                end(&process, leaf, &leaves).await;
+                drop(permit);
+            },
+            &self.handle,
+        );
+    }
+
+    /// Ends a template and reaps it: the supervisor is its parent.
+    pub(crate) fn template(&self, process: Arc<Process>, leaf: Option<Leaf>) {
+        let leaves = self.leaves.clone();
+        self.tasks.spawn_on(
+            async move {
+                end(&process, leaf, &leaves).await;
+                if let Err(error) = process.pidfd().wait() {
+                    tracing::debug!(%error, "a template was not reaped");
+                }
+            },
+            &self.handle,
+        );
+    }
+
+    /// Waits until everything that was to be cleaned up is.
+    pub(crate) async fn finished(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+}
+
+async fn end(process: &Arc<Process>, leaf: Option<Leaf>, leaves: &Arc<Leaves>) {
+    let Some(leaf) = leaf else {
+        process.kill();
+        if !process.ended_within(PATIENCE).await {
+            tracing::error!("a process has not ended {PATIENCE:?} after its SIGKILL");
+        }
+        return;
+    };
+    let leaves = leaves.clone();
+    let killing = tokio::task::spawn_blocking(move || {
+        let killed = leaf.kill(PATIENCE);
+        if let Err(error) = &killed {
+            tracing::error!(%error, "a control group could not be emptied");
+        }
+        leaves.give_back(leaf);
+    });
+    // The process is killed through its descriptor as well: on a host where
+    // the group's kill is slow this saves the time, and it is never wrong.
+    process.kill();
+    if killing.await.is_err() || !process.ended_within(PATIENCE).await {
+        tracing::error!("a process has not ended {PATIENCE:?} after its SIGKILL");
+    }
+}

@@ -1,0 +1,161 @@
+//! From a folder to a version in service.
+//!
+//! read the bundle -> judge it under the policy -> keep it -> import it in a
+//! sandbox without capabilities -> switch the pointer. Each step refuses with
+//! its own code, and until the last one nothing that serves has changed.
+
+use crate::bundle::Bundle;
+use crate::control::Entry;
+use crate::deployment::Deployment;
+use crate::load_failure;
+use crate::runtime::Shared;
+use crate::template::Template;
+use crate::version::Version;
+use magic_contract::{Diagnostics, ErrorCode, Failure, Grant, Isolation, Reason};
+use serde::Serialize;
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a deploy did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Deployed {
+    /// The controller's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its files, in hexadecimal.
+    pub digest: String,
+    /// Whether anything changed: the same content again is no change.
+    pub changed: bool,
+    /// What the author should know; does not stop the deploy.
+    #[serde(skip)]
+    pub warnings: Diagnostics,
+}
+
+/// What a trial import found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// The controller's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The entry point.
+    pub entry: Entry,
+    /// Why requests of this version are served by fresh interpreters, if the
+    /// contract does not ask for that itself.
+    pub unforkable: Option<String>,
+}
+
+/// Puts the controller in `folder` into service.
+pub(crate) async fn deploy(shared: &Shared, folder: &Path) -> Result<Deployed, Failure> {
+    let (version, template) = trial(shared, folder, true).await?;
+    let contract = &version.contract;
+    let mut deployed = Deployed {
+        name: contract.name.to_string(),
+        version: contract.version.to_string(),
+        digest: version.digest.clone(),
+        changed: true,
+        warnings: contract.warnings.clone(),
+    };
+    let Some(template) = template else {
+        deployed.changed = false;
+        return Ok(deployed);
+    };
+    let version = Arc::new(version);
+    let deployment = Deployment::new(
+        &shared.launcher,
+        version,
+        shared.places.clone(),
+        Some(template),
+    );
+    // Whatever served before ends when its last request does.
+    drop(shared.registry.put(Arc::new(deployment)));
+    tracing::info!(
+        controller = deployed.name,
+        version = deployed.version,
+        digest = deployed.digest,
+        "deployed"
+    );
+    Ok(deployed)
+}
+
+/// Imports the controller in `folder` without putting it into service.
+pub(crate) async fn inspect(shared: &Shared, folder: &Path) -> Result<Inspection, Failure> {
+    let (version, template) = trial(shared, folder, false).await?;
+    let template = template.expect("an inspection always imports");
+    Ok(Inspection {
+        name: version.contract.name.to_string(),
+        version: version.contract.version.to_string(),
+        entry: template
+            .entry
+            .clone()
+            .expect("a loaded template has an entry point"),
+        unforkable: template.unforkable.clone(),
+    })
+}
+
+/// Everything before the switch. No template means that this content, under
+/// this name, is in service already.
+async fn trial(
+    shared: &Shared,
+    folder: &Path,
+    may_stand: bool,
+) -> Result<(Version, Option<Arc<Template>>), Failure> {
+    let (folder, bundles) = (folder.to_owned(), shared.bundles.clone());
+    let (bundle, kept) = tokio::task::spawn_blocking(move || {
+        let bundle = Bundle::read(&folder)?;
+        let kept = bundle.keep(&bundles).map_err(|error| {
+            Failure::new(ErrorCode::DeploymentFailed, "the bundle could not be kept")
+                .with_reason(Reason::Store)
+                .with_internal(error.to_string())
+        })?;
+        Ok((bundle, kept))
+    })
+    .await
+    .map_err(|error| {
+        Failure::new(
+            ErrorCode::DeploymentFailed,
+            "reading the bundle was cut short",
+        )
+        .with_reason(Reason::Internal)
+        .with_internal(error.to_string())
+    })??;
+    let grant = Grant::derive(&bundle.contract, &shared.policy);
+    if let Some(refusal) = combined(grant.refusals()) {
+        return Err(refusal);
+    }
+    let demanded = shared.policy.isolation;
+    let version = Version {
+        isolation: if demanded == Isolation::Pristine {
+            demanded
+        } else {
+            bundle.contract.isolation
+        },
+        contract: bundle.contract,
+        grant,
+        digest: bundle.digest,
+        folder: kept,
+    };
+    let standing = shared.registry.get(version.contract.name.as_str());
+    if may_stand && standing.is_some_and(|standing| standing.version.digest == version.digest) {
+        return Ok((version, None));
+    }
+    let template = Template::launch(&shared.launcher, &version)
+        .await
+        .map_err(|error| load_failure::at_deploy(&error))?;
+    Ok((version, Some(template)))
+}
+
+/// All refusals of a policy in one answer, the first as its message.
+fn combined(refusals: &[Failure]) -> Option<Failure> {
+    let mut first = refusals.first()?.clone();
+    if refusals.len() > 1 {
+        let messages: Vec<_> = refusals
+            .iter()
+            .map(|refusal| json!(refusal.message))
+            .collect();
+        first = first.with_detail("refusals", json!(messages));
+    }
+    Some(first)
+}

@@ -1,0 +1,71 @@
+//! What goes into an invocation and what comes out of it.
+
+use bytes::Bytes;
+use magic_contract::Failure;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Who asks. Made by whoever authenticated them; passed on to the controller
+/// as information and never used by the runtime to decide.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Caller {
+    /// A stable name of the caller.
+    pub subject: String,
+    /// The roles that authentication gave them.
+    pub roles: Vec<String>,
+}
+
+impl Caller {
+    /// The caller of a runtime that asks nobody for credentials.
+    pub fn anonymous() -> Self {
+        Self {
+            subject: "anonymous".to_owned(),
+            roles: Vec::new(),
+        }
+    }
+}
+
+/// One request to run a controller.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Identifier that logs, answers and errors carry.
+    pub request_id: String,
+    /// Name of the controller as the client wrote it.
+    pub controller: String,
+    /// A version that the client insists on.
+    pub version: Option<String>,
+    /// The body: JSON text, not yet read.
+    pub body: Bytes,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+/// A successful invocation.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The output, valid under the contract's output schema.
+    pub result: Value,
+    /// The identifier of the request.
+    pub request_id: String,
+    /// From the arrival of the request at the runtime to its outcome.
+    pub duration: Duration,
+    /// The controller's name.
+    pub controller: String,
+    /// The version that ran.
+    pub version: String,
+}
+
+/// An invocation that ended in a documented error.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// The error for the caller.
+    pub failure: Failure,
+    /// When trying again makes sense, for errors of capacity.
+    pub retry_after: Option<Duration>,
+    /// From the arrival of the request at the runtime to its outcome.
+    pub duration: Duration,
+    /// The controller's name, when one was found.
+    pub controller: Option<String>,
+    /// The version, when one was found.
+    pub version: Option<String>,
+}

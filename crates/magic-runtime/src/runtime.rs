@@ -1,0 +1,251 @@
+//! The runtime as its callers hold it.
+
+use crate::cleanup::Cleaner;
+use crate::deploy::{self, Deployed, Inspection};
+use crate::interpreter::{Interpreter, InterpreterError};
+use crate::launcher::Launcher;
+use crate::leaves::Leaves;
+use crate::options::RuntimeOptions;
+use crate::registry::Registry;
+use crate::request::{Answer, Failed, Request};
+use crate::sdk::{self, SdkError};
+use crate::self_test::{self, SelfTest};
+use crate::summary::{ControllerDetail, ControllerSummary, Readiness};
+use crate::{folder, invoke, levels};
+use magic_contract::{Failure, Policy};
+use magic_sandbox::{GroupError, Groups, Level, Spawner};
+use magic_store::{RunLogLimits, RunLogs};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// A running runtime. Clones are the same runtime.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    shared: Arc<Shared>,
+}
+
+/// What every part of the runtime shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) registry: Registry,
+    pub(crate) launcher: Arc<Launcher>,
+    pub(crate) policy: Policy,
+    /// Where bundles are kept.
+    pub(crate) bundles: PathBuf,
+    /// Places for requests of all controllers.
+    pub(crate) places: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// Why the runtime refuses to start. Each says which, why, and what to type.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("the data directory `{}` cannot be used: {source}; name another with --data-dir", path.display())]
+    DataDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No interpreter.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    /// The SDK could not be laid out.
+    #[error(transparent)]
+    Sdk(#[from] SdkError),
+    /// The thread that starts sandboxes could not be made.
+    #[error("the spawning thread could not be started: {0}")]
+    Spawner(#[source] io::Error),
+    /// Control groups are required and not to be had.
+    #[error("control group limits are required by the policy and not available: {0}")]
+    Groups(#[from] GroupError),
+    /// A required layer does not stand.
+    #[error("the sandbox does not stand on this host: {0}")]
+    Sandbox(String),
+}
+
+impl Runtime {
+    /// Starts a runtime, and proves that its sandbox stands by running a
+    /// program in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left behind then.
+    pub async fn start(options: RuntimeOptions) -> Result<Self, StartError> {
+        let RuntimeOptions {
+            data_directory,
+            interpreter,
+            policy,
+            limits,
+        } = options;
+        let unusable = |source| StartError::DataDirectory {
+            path: data_directory.clone(),
+            source,
+        };
+        folder::create_private(&data_directory).map_err(unusable)?;
+        let data_directory = data_directory.canonicalize().map_err(unusable)?;
+        let bundles = data_directory.join("bundles");
+        folder::create_private(&bundles).map_err(unusable)?;
+        let interpreter = Interpreter::find(interpreter.as_deref())?;
+        let sdk = sdk::lay_out(&data_directory, &interpreter)?;
+        let layers = levels::of(&policy);
+        let leaves = Arc::new(Leaves::new(groups(layers.cgroup_limits)?));
+        let places = Arc::new(Semaphore::new(limits.total_concurrency as usize));
+        let launcher = Launcher {
+            spawner: Spawner::start().map_err(StartError::Spawner)?,
+            cleaner: Cleaner::new(leaves.clone()),
+            leaves,
+            interpreter,
+            sdk,
+            layers,
+            logs: RunLogs::new(RunLogLimits::default()),
+            privileged: rustix::process::geteuid().is_root(),
+            exit_information: AtomicBool::new(false),
+            next_uid: AtomicU32::new(0),
+            limits,
+        };
+        let shared = Shared {
+            registry: Registry::default(),
+            launcher: Arc::new(launcher),
+            policy,
+            bundles,
+            places,
+            draining: AtomicBool::new(false),
+        };
+        let runtime = Self {
+            shared: Arc::new(shared),
+        };
+        let test = runtime.self_test().await;
+        match test.failure {
+            None => Ok(runtime),
+            Some(failure) => Err(StartError::Sandbox(failure)),
+        }
+    }
+
+    /// Puts the controller in `folder` into service. The same content again
+    /// changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// E4001 for the folder, E1001, E1002 or E1005 for the contract, E2002 for
+    /// the policy, E4002 for the import, E4005 for the runtime itself.
+    pub async fn deploy(&self, folder: &Path) -> Result<Deployed, Failure> {
+        deploy::deploy(&self.shared, folder).await
+    }
+
+    /// Imports the controller in `folder` in a sandbox and says what it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::deploy`].
+    pub async fn inspect(&self, folder: &Path) -> Result<Inspection, Failure> {
+        deploy::inspect(&self.shared, folder).await
+    }
+
+    /// Takes a controller out of service; requests in flight end as they began.
+    /// Whether there was one.
+    pub fn remove(&self, name: &str) -> bool {
+        self.shared.registry.remove(name).is_some()
+    }
+
+    /// The controllers in service, by name.
+    pub fn controllers(&self) -> Vec<ControllerSummary> {
+        self.shared
+            .registry
+            .all()
+            .iter()
+            .map(|deployment| ControllerSummary::of(deployment))
+            .collect()
+    }
+
+    /// One controller in service.
+    pub fn controller(&self, name: &str) -> Option<ControllerDetail> {
+        self.shared
+            .registry
+            .get(name)
+            .map(|deployment| ControllerDetail::of(&deployment))
+    }
+
+    /// Runs one request. Dropping the future cancels it and ends its process.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`] with exactly one code of the catalogue.
+    pub async fn invoke(&self, request: Request) -> Result<Answer, Failed> {
+        invoke::invoke(&self.shared, request).await
+    }
+
+    /// What controllers wrote.
+    pub fn logs(&self) -> &RunLogs {
+        &self.shared.launcher.logs
+    }
+
+    /// Whether requests are served, and if not, why.
+    pub fn readiness(&self) -> Readiness {
+        let reasons = if self.shared.is_draining() {
+            vec!["draining".to_owned()]
+        } else {
+            Vec::new()
+        };
+        Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+        }
+    }
+
+    /// Runs a program in the sandbox that tries to leave it.
+    pub async fn self_test(&self) -> SelfTest {
+        self_test::run(&self.shared.launcher).await
+    }
+
+    /// Admits nobody any more, waits at most `patience` for the requests that
+    /// run, then ends every process and removes every control group.
+    pub async fn drain(&self, patience: Duration) {
+        self.shared.draining.store(true, Ordering::Release);
+        let all = u32::try_from(self.shared.places.available_permits()).unwrap_or(u32::MAX);
+        let total = self.shared.launcher.limits.total_concurrency.max(all);
+        // Every place is free when nobody runs.
+        let everybody = self.shared.places.clone().acquire_many_owned(total);
+        if tokio::time::timeout(patience, everybody).await.is_err() {
+            tracing::warn!("requests still ran at the end of the grace period; they are ended");
+        }
+        for deployment in self.shared.registry.all() {
+            self.shared
+                .registry
+                .remove(deployment.contract().name.as_str());
+        }
+        self.shared.launcher.cleaner.finished().await;
+        let launcher = self.shared.launcher.clone();
+        let removed = tokio::task::spawn_blocking(move || launcher.leaves.remove_all()).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%error, "control groups were left behind");
+        }
+    }
+}
+
+/// The groups of this supervisor, or none where the policy can live without.
+fn groups(level: Level) -> Result<Option<Groups>, StartError> {
+    if level == Level::Off {
+        return Ok(None);
+    }
+    match Groups::discover("runtime") {
+        Ok(groups) => Ok(Some(groups)),
+        Err(error) if level == Level::BestEffort => {
+            tracing::warn!(%error, "no control groups: memory is limited per process, processor time and process counts are not");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,162 @@
+//! The stock of one deployment: ready workers, made ahead of demand.
+//!
+//! Taking a worker is a lock and a pop. Making them is the work of one task,
+//! the *keeper*, that owns the template, so that nothing about a template's
+//! life needs a lock: it starts one when somebody waits, keeps the stock at its
+//! target, replaces a template that ended, grew old or bred crashes, and lets
+//! go of one that serves nobody.
+
+mod keeper;
+
+use crate::admission::no_place;
+use crate::launcher::Launcher;
+use crate::template::Template;
+use crate::version::Version;
+use crate::worker::Worker;
+use keeper::Keeper;
+use magic_contract::Failure;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+/// A handle on the stock; dropping it ends the keeper, the template and every
+/// worker that waits.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    shared: Arc<Shared>,
+}
+
+/// What takers and keeper share.
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes the keeper.
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    ready: VecDeque<Worker>,
+    waiting: VecDeque<oneshot::Sender<Result<Worker, Failure>>>,
+    last_taken: Instant,
+    /// Set when a worker died of a signal that suggests a damaged process.
+    suspicious: bool,
+    closed: bool,
+}
+
+impl Stock {
+    /// A stock that begins with the template of a trial, if that still lives.
+    pub(crate) fn new(
+        launcher: Arc<Launcher>,
+        version: Arc<Version>,
+        template: Option<Arc<Template>>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                ready: VecDeque::new(),
+                waiting: VecDeque::new(),
+                last_taken: Instant::now(),
+                suspicious: false,
+                closed: false,
+            }),
+            wake: Notify::new(),
+        });
+        tokio::spawn(Keeper::new(launcher, version, shared.clone(), template).run());
+        Self { shared }
+    }
+
+    /// Takes a ready worker, or waits for one.
+    ///
+    /// # Errors
+    ///
+    /// E3005 when none became ready in time; what the keeper says when there
+    /// can be none, E3003 or E3002 for a controller that does not load.
+    pub(crate) async fn take(&self, patience: Duration) -> Result<Worker, Failure> {
+        let receiver = {
+            let mut state = self.shared.lock();
+            state.last_taken = Instant::now();
+            while let Some(worker) = state.ready.pop_front() {
+                // A worker may have been killed while it waited, by a template
+                // that ended for example.
+                if worker.is_alive() {
+                    drop(state);
+                    self.shared.wake.notify_one();
+                    return Ok(worker);
+                }
+            }
+            let (sender, receiver) = oneshot::channel();
+            state.waiting.push_back(sender);
+            receiver
+        };
+        self.shared.wake.notify_one();
+        match tokio::time::timeout(patience, receiver).await {
+            Ok(Ok(taken)) => taken,
+            Ok(Err(_)) => Err(no_place(
+                "the controller was withdrawn while the request waited",
+            )),
+            Err(_) => Err(no_place("no worker became ready in time")),
+        }
+    }
+
+    /// Tells that a worker died in a way that makes its template suspicious.
+    pub(crate) fn suspect(&self) {
+        self.shared.lock().suspicious = true;
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Drop for Stock {
+    fn drop(&mut self) {
+        let (ready, waiting) = {
+            let mut state = self.shared.lock();
+            state.closed = true;
+            (
+                std::mem::take(&mut state.ready),
+                std::mem::take(&mut state.waiting),
+            )
+        };
+        // Outside the lock, since dropping a worker runs code of its own.
+        drop((ready, waiting));
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a worker to who waits longest, or puts it into the stock.
+    fn supply(&self, mut worker: Worker) {
+        loop {
+            let waiter = {
+                let mut state = self.lock();
+                match state.waiting.pop_front() {
+                    None if state.closed => break,
+                    None => {
+                        state.ready.push_back(worker);
+                        return;
+                    }
+                    Some(waiter) => waiter,
+                }
+            };
+            match waiter.send(Ok(worker)) {
+                Ok(()) => return,
+                // The client went away while it waited.
+                Err(Ok(refused)) => worker = refused,
+                Err(Err(_)) => return,
+            }
+        }
+    }
+
+    /// Answers everybody who waits with the same failure.
+    fn disappoint(&self, failure: &Failure) {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        for waiter in waiting {
+            // One who has gone away needs no answer.
+            let _ = waiter.send(Err(failure.clone()));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The task that keeps one stock filled.
+
+use super::Shared;
+use crate::launcher::Launcher;
+use crate::load_failure;
+use crate::template::{LaunchError, Template};
+use crate::version::Version;
+use crate::worker::{PrepareError, Worker};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use magic_contract::Isolation;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Workers that are being prepared at once. A template forks one at a time, so
+/// more only deepens the queue in front of it.
+const PREPARING: usize = 4;
+/// The first pause after a template that did not live; doubled up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// How often age and idleness are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A suspicious template is replaced at most so often.
+const ROTATE_EVERY: Duration = Duration::from_millis(500);
+
+type Preparing = Pin<Box<dyn Future<Output = Prepared> + Send>>;
+
+enum Prepared {
+    Worker(Result<Worker, PrepareError>),
+    /// A fresh interpreter, served once.
+    Pristine(Result<Worker, PristineError>),
+}
+
+enum PristineError {
+    Launch(LaunchError),
+    Prepare(PrepareError),
+}
+
+pub(super) struct Keeper {
+    launcher: Arc<Launcher>,
+    version: Arc<Version>,
+    shared: Arc<Shared>,
+    template: Option<Arc<Template>>,
+    preparing: FuturesUnordered<Preparing>,
+    /// What this version is served with: the contract's wish, or `pristine`
+    /// once a template turned out not to be forkable.
+    isolation: Isolation,
+    pause: Duration,
+    not_before: Instant,
+    rotated: Instant,
+}
+
+impl Keeper {
+    /// A keeper that may begin with a template that is loaded already.
+    pub(super) fn new(
+        launcher: Arc<Launcher>,
+        version: Arc<Version>,
+        shared: Arc<Shared>,
+        template: Option<Arc<Template>>,
+    ) -> Self {
+        let now = Instant::now();
+        let template = template.filter(|template| {
+            version.isolation == Isolation::Request && template.unforkable.is_none()
+        });
+        Self {
+            isolation: version.isolation,
+            launcher,
+            version,
+            shared,
+            template,
+            preparing: FuturesUnordered::new(),
+            pause: FIRST_PAUSE,
+            not_before: now,
+            rotated: now,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let (wanted, closed) = self.demand();
+            if closed {
+                return;
+            }
+            if wanted > 0 && Instant::now() >= self.not_before {
+                self.fill(wanted).await;
+            }
+            let shared = self.shared.clone();
+            let next_look = self.until_next_look(wanted);
+            tokio::select! {
+                Some(prepared) = self.preparing.next(), if !self.preparing.is_empty() => self.settle(prepared),
+                () = shared.wake.notified() => {}
+                () = tokio::time::sleep(next_look) => {}
+            }
+            self.look_after_template();
+        }
+    }
+
+    /// How many workers to start now.
+    fn demand(&self) -> (usize, bool) {
+        let state = self.shared.lock();
+        let idle = state.last_taken.elapsed() > self.launcher.limits.idle_template;
+        let stock = if idle {
+            0
+        } else {
+            self.launcher.limits.stock as usize
+        };
+        let waiting = state
+            .waiting
+            .iter()
+            .filter(|waiter| !waiter.is_closed())
+            .count();
+        let wanted = (waiting + stock).saturating_sub(state.ready.len() + self.preparing.len());
+        (
+            wanted.min(PREPARING.saturating_sub(self.preparing.len())),
+            state.closed,
+        )
+    }
+
+    fn until_next_look(&self, wanted: usize) -> Duration {
+        let pause = self.not_before.saturating_duration_since(Instant::now());
+        if wanted > 0 && !pause.is_zero() {
+            pause
+        } else {
+            LOOK_EVERY
+        }
+    }
+
+    async fn fill(&mut self, wanted: usize) {
+        if self.isolation == Isolation::Pristine {
+            for _ in 0..wanted {
+                let (launcher, version) = (self.launcher.clone(), self.version.clone());
+                self.preparing.push(Box::pin(async move {
+                    Prepared::Pristine(pristine(&launcher, &version).await)
+                }));
+            }
+            return;
+        }
+        let Some(template) = self.template().await else {
+            return;
+        };
+        for _ in 0..wanted {
+            let (launcher, version, template) = (
+                self.launcher.clone(),
+                self.version.clone(),
+                template.clone(),
+            );
+            self.preparing.push(Box::pin(async move {
+                Prepared::Worker(Worker::prepare(&launcher, &template, &version, true).await)
+            }));
+        }
+    }
+
+    /// The template to fork from, started if there is none.
+    async fn template(&mut self) -> Option<Arc<Template>> {
+        if let Some(template) = &self.template {
+            return Some(template.clone());
+        }
+        match Template::launch(&self.launcher, &self.version).await {
+            Ok(template) => {
+                if let Some(why) = &template.unforkable {
+                    tracing::warn!(controller = %self.version.contract.name, why, "served by a fresh interpreter per request");
+                    self.isolation = Isolation::Pristine;
+                    self.shared.wake.notify_one();
+                    return None;
+                }
+                self.template = Some(template.clone());
+                Some(template)
+            }
+            Err(error) => {
+                self.failed(&error);
+                None
+            }
+        }
+    }
+
+    fn settle(&mut self, prepared: Prepared) {
+        match prepared {
+            Prepared::Worker(Ok(worker)) | Prepared::Pristine(Ok(worker)) => {
+                self.pause = FIRST_PAUSE;
+                self.shared.supply(worker);
+            }
+            Prepared::Pristine(Err(PristineError::Launch(error))) => self.failed(&error),
+            Prepared::Worker(Err(error))
+            | Prepared::Pristine(Err(PristineError::Prepare(error))) => {
+                tracing::warn!(controller = %self.version.contract.name, %error, "a worker did not become ready");
+                self.template = None;
+                self.back_off();
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &LaunchError) {
+        tracing::warn!(controller = %self.version.contract.name, %error, "a template did not start");
+        self.shared.disappoint(&load_failure::at_request(error));
+        self.back_off();
+    }
+
+    fn back_off(&mut self) {
+        self.not_before = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LAST_PAUSE);
+    }
+
+    /// Lets go of a template that ended, holds strangers, is old, bred a crash
+    /// or serves nobody. Workers keep it alive as long as they need it.
+    fn look_after_template(&mut self) {
+        let Some(template) = self.template.clone() else {
+            return;
+        };
+        let (suspicious, idle) = {
+            let mut state = self.shared.lock();
+            let due = self.rotated.elapsed() > ROTATE_EVERY;
+            let suspicious = state.suspicious && due;
+            if suspicious {
+                state.suspicious = false;
+            }
+            (
+                suspicious,
+                state.last_taken.elapsed() > self.launcher.limits.idle_template,
+            )
+        };
+        let strangers = self.preparing.is_empty() && !template.has_ended() && !template.is_alone();
+        if strangers {
+            tracing::error!(
+                controller = %self.version.contract.name,
+                "the template's group holds processes that nobody ordered; it is killed"
+            );
+            template.kill();
+        }
+        let old = template.started.elapsed() > self.launcher.limits.template_age;
+        if template.has_ended() || strangers || suspicious || idle || old {
+            self.rotated = Instant::now();
+            self.template = None;
+            let stale = std::mem::take(&mut self.shared.lock().ready);
+            drop(stale);
+        }
+    }
+}
+
+async fn pristine(launcher: &Arc<Launcher>, version: &Version) -> Result<Worker, PristineError> {
+    let template = Template::launch(launcher, version)
+        .await
+        .map_err(PristineError::Launch)?;
+    Worker::prepare(launcher, &template, version, false)
+        .await
+        .map_err(PristineError::Prepare)
+}

@@ -1,0 +1,347 @@
+//! One confined interpreter with a controller imported, waiting for orders.
+//!
+//! A template is started, told what to import, looked at from outside, and
+//! then either forks workers on order or becomes the one worker itself. It is
+//! never trusted after the import: what it says fills messages, and what it is
+//! asked for is checked on what comes back, not on its word.
+
+use crate::capture::{self, Source};
+use crate::confinement;
+use crate::control::{Entry, LoadFailure, Notice, Order};
+use crate::launcher::Launcher;
+use crate::process::Process;
+use crate::socket::PacketSocket;
+use crate::surroundings::{self, Surroundings};
+use crate::version::Version;
+use magic_sandbox::{Descriptors, Ended, GroupError, Leaf, Limits, SpawnError};
+use magic_store::Stream;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::unix::pipe;
+use tokio::time::{Instant, timeout};
+
+/// Memory beyond the contract's limit that a template may use while importing,
+/// in bytes: the interpreter itself is not the author's to pay for.
+const TEMPLATE_MEMORY: u64 = 64 << 20;
+/// Processor share of an importing template, in thousandths of a core.
+const TEMPLATE_CPU: u32 = 2_000;
+/// Processes and threads of a template with its workers that are not attached yet.
+const TEMPLATE_PIDS: u32 = 64;
+/// Ends of children remembered until their outcome is asked for.
+const REMEMBERED_ENDS: usize = 1024;
+
+/// A loaded template.
+#[derive(Debug)]
+pub(crate) struct Template {
+    ears: Arc<Ears>,
+    /// Process 1 of the namespace.
+    pub(crate) process: Arc<Process>,
+    /// Its number on the host, for reading /proc and for logs.
+    pub(crate) pid: i32,
+    leaf: Mutex<Option<Leaf>>,
+    launcher: Arc<Launcher>,
+    /// What it found in the controller's module; none until it is loaded.
+    pub(crate) entry: Option<Entry>,
+    pub(crate) started: Instant,
+    /// What makes forking unsafe, if anything does.
+    pub(crate) unforkable: Option<String>,
+    orders: AtomicU64,
+}
+
+/// Why there is no template.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    #[error("no control group for the template: {0}")]
+    Group(#[from] GroupError),
+    #[error("no descriptors for the template: {0}")]
+    Descriptors(#[source] io::Error),
+    #[error("the sandbox was not built: {0}")]
+    Spawn(#[from] SpawnError),
+    #[error("the template could not be told what to import: {0}")]
+    Order(#[source] io::Error),
+    #[error("the controller does not load: {}", .0.message)]
+    Load(LoadFailure),
+    #[error("the template ended while it was importing ({0:?})")]
+    Ended(Option<Ended>),
+    #[error("the template needed more memory than the contract allows while it was importing")]
+    Memory,
+    #[error("the import did not end within {0:?}")]
+    Timeout(std::time::Duration),
+    #[error("the launching task was cancelled")]
+    Cancelled,
+}
+
+impl Template {
+    /// Starts a template and waits until its controller is imported.
+    pub(crate) async fn launch(
+        launcher: &Arc<Launcher>,
+        version: &Version,
+    ) -> Result<Arc<Self>, LaunchError> {
+        let resources = &version.contract.resources;
+        let limits = Limits {
+            memory_bytes: Some(resources.memory_bytes + TEMPLATE_MEMORY),
+            cpu_millicores: Some(TEMPLATE_CPU),
+            pids: Some(TEMPLATE_PIDS + resources.pids),
+        };
+        let (control, other_end) = PacketSocket::pair().map_err(LaunchError::Descriptors)?;
+        let (stdout, stdout_end) = output_pipe().map_err(LaunchError::Descriptors)?;
+        let (stderr, stderr_end) = output_pipe().map_err(LaunchError::Descriptors)?;
+        let plan = launcher.plan(&version.folder);
+        let started = Instant::now();
+        let spawning = launcher.clone();
+        let (leaf, confined) = tokio::task::spawn_blocking(move || {
+            let leaf = spawning.leaves.take(&limits)?;
+            let null = std::fs::File::open("/dev/null").map_err(LaunchError::Descriptors)?;
+            let descriptors = Descriptors::new(null.into(), stdout_end, stderr_end).and(other_end);
+            match spawning.spawner.spawn(&plan, descriptors, leaf.as_ref()) {
+                Ok(confined) => Ok((leaf, confined)),
+                Err(error) => {
+                    leaf.into_iter()
+                        .for_each(|leaf| spawning.leaves.give_back(leaf));
+                    Err(LaunchError::Spawn(error))
+                }
+            }
+        })
+        .await
+        .map_err(|_| LaunchError::Cancelled)??;
+
+        let source = Source {
+            request_id: None,
+            ..version.source()
+        };
+        for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
+            let limit = launcher.limits.output_bytes;
+            tokio::spawn(capture::drain(
+                pipe,
+                stream,
+                source.clone(),
+                launcher.logs.clone(),
+                limit,
+            ));
+        }
+        let baseline = leaf
+            .as_ref()
+            .and_then(|leaf| leaf.usage().ok())
+            .map_or(0, |usage| usage.oom_kills);
+        let mut template = Self {
+            ears: Arc::new(Ears {
+                control,
+                ended: AtomicBool::new(false),
+                ends: Mutex::default(),
+            }),
+            pid: confined.pid,
+            process: Arc::new(Process::new(confined.pidfd).map_err(LaunchError::Descriptors)?),
+            leaf: Mutex::new(leaf),
+            launcher: launcher.clone(),
+            entry: None,
+            started,
+            unforkable: None,
+            orders: AtomicU64::new(0),
+        };
+        // From here on dropping the template cleans everything up.
+        template.load(version, baseline).await?;
+        let (ears, process) = (template.ears.clone(), template.process.clone());
+        tokio::spawn(async move { ears.listen(&process).await });
+        Ok(Arc::new(template))
+    }
+
+    async fn load(&mut self, version: &Version, baseline: u64) -> Result<(), LaunchError> {
+        let launcher = &self.launcher;
+        let sys_path = confinement::import_path(&launcher.interpreter);
+        let start = Order::Start {
+            sys_path: &sys_path,
+            module: "/magic/controller/controller.py",
+            controller: version.contract.name.as_str(),
+            version: &version.contract.version.to_string(),
+            report_exits: !launcher.keeps_exit_information(),
+            worker_domain: launcher.layers.landlock != magic_sandbox::Level::Off,
+            heap_limit: (!launcher.leaves.enforced())
+                .then_some(version.contract.resources.memory_bytes),
+        };
+        self.order(&start, &[]).await.map_err(LaunchError::Order)?;
+        let patience = launcher.limits.load_time;
+        let notice = async {
+            loop {
+                match self.ears.control.receive().await {
+                    Ok(packet) if !packet.is_empty() => {
+                        if let Some(notice) = Notice::parse(&packet) {
+                            return Some(notice);
+                        }
+                    }
+                    _ => return None,
+                }
+            }
+        };
+        match timeout(patience, notice).await {
+            Err(_) => Err(LaunchError::Timeout(patience)),
+            Ok(Some(Notice::Loaded(entry))) => {
+                self.entry = Some(entry);
+                self.unforkable = self.look();
+                Ok(())
+            }
+            Ok(Some(Notice::Failed(failure))) => Err(LaunchError::Load(failure)),
+            Ok(Some(Notice::Exited { .. }) | None) => {
+                if self.memory_kills() > baseline {
+                    return Err(LaunchError::Memory);
+                }
+                self.process
+                    .ended_within(std::time::Duration::from_millis(100))
+                    .await;
+                Err(LaunchError::Ended(self.process.exit().await))
+            }
+        }
+    }
+
+    /// Looks at the template from the host's side, now that the author's code
+    /// has run in it. A thread, a descriptor or shared writable memory would be
+    /// common to all forks; such a version is served by fresh interpreters.
+    fn look(&self) -> Option<String> {
+        match surroundings::of(self.pid) {
+            // The numbers are of the process behind the pidfd only if that
+            // process still lives after they were read.
+            Ok(found) if self.process.is_alive() => found.unforkable(),
+            Ok(Surroundings { .. }) => None,
+            Err(error) => {
+                tracing::debug!(%error, pid = self.pid, "the template's surroundings cannot be read");
+                None
+            }
+        }
+    }
+
+    fn memory_kills(&self) -> u64 {
+        let leaf = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
+        leaf.as_ref()
+            .and_then(|leaf| leaf.usage().ok())
+            .map_or(0, |usage| usage.oom_kills)
+    }
+
+    async fn order(&self, order: &Order<'_>, descriptors: &[&OwnedFd]) -> io::Result<()> {
+        let packet = serde_json::to_vec(order).map_err(io::Error::other)?;
+        let borrowed: Vec<_> = descriptors
+            .iter()
+            .map(|descriptor| descriptor.as_fd())
+            .collect();
+        self.ears.control.send(&packet, &borrowed).await
+    }
+
+    /// Orders a worker with these three descriptors: channel, output, errors.
+    pub(crate) async fn order_worker(
+        &self,
+        fork: bool,
+        descriptors: [&OwnedFd; 3],
+    ) -> io::Result<()> {
+        let order = self.orders.fetch_add(1, Ordering::Relaxed);
+        let order = if fork {
+            Order::Fork { order }
+        } else {
+            Order::Serve
+        };
+        self.order(&order, &descriptors).await
+    }
+
+    /// Whether the template's process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ears.ended.load(Ordering::Acquire)
+    }
+
+    /// How the child with this number inside the namespace ended, as far as the
+    /// template has told. Only asked where the kernel does not tell.
+    pub(crate) async fn told_end_of(&self, inner_pid: i32) -> Option<Ended> {
+        for _ in 0..50 {
+            let told = self
+                .ears
+                .ends
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&inner_pid);
+            if let Some(status) = told {
+                return Some(Ended::from_wait_status(status));
+            }
+            if self.has_ended() {
+                return None;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        None
+    }
+
+    /// Whether the template's own group holds only the template. Must not be
+    /// asked while a worker is between its fork and its attachment.
+    pub(crate) fn is_alone(&self) -> bool {
+        let leaf = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
+        leaf.as_ref().is_none_or(|leaf| {
+            leaf.pids()
+                .is_ok_and(|pids| pids.iter().all(|pid| *pid == self.pid))
+        })
+    }
+
+    /// Gives the template's group to the one worker that it became, so that the
+    /// contract's limits hold for it.
+    pub(crate) fn hand_over_leaf(&self) -> Option<Leaf> {
+        self.leaf
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// Ends the template and with it every process of its namespace.
+    pub(crate) fn kill(&self) {
+        self.process.kill();
+    }
+}
+
+impl Drop for Template {
+    fn drop(&mut self) {
+        self.kill();
+        let leaf = self
+            .leaf
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        self.launcher.cleaner.template(self.process.clone(), leaf);
+    }
+}
+
+/// What a template says after its import. Apart from [`Template`], so that the
+/// task that listens does not keep the template alive.
+#[derive(Debug)]
+struct Ears {
+    control: PacketSocket,
+    ended: AtomicBool,
+    ends: Mutex<HashMap<i32, i32>>,
+}
+
+impl Ears {
+    /// Listens until the template's process ends or closes its channel.
+    async fn listen(&self, process: &Process) {
+        loop {
+            let packet = tokio::select! {
+                packet = self.control.receive() => packet,
+                () = process.ended() => break,
+            };
+            match packet {
+                Ok(packet) if !packet.is_empty() => {
+                    if let Some(Notice::Exited { pid, status }) = Notice::parse(&packet) {
+                        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+                        if ends.len() < REMEMBERED_ENDS {
+                            ends.insert(pid, status);
+                        }
+                    }
+                }
+                _ => break,
+            }
+        }
+        self.ended.store(true, Ordering::Release);
+        process.kill();
+    }
+}
+
+/// A pipe for a process's output: our end in the event loop, the other for it.
+pub(crate) fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    Ok((pipe::Receiver::from_owned_fd(read)?, write))
+}
