@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from driver import Template
 
 # Landlock asks an ordinary user's process to give up gaining privileges first;

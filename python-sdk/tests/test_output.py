@@ -10,9 +10,11 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
-from magic._output import FRAME_LIMIT, encode_output
 
 from magic import OutputError
+from magic._output import FRAME_LIMIT, encode_output
+
+Point = namedtuple("Point", "x y")
 
 
 class Number(IntEnum):
@@ -34,7 +36,7 @@ GOOD: list[tuple[Any, str]] = [
     ([Number.ONE, Word.TWO, Text("t")], '[1,"two","t"]'),
     ({Text("k"): Word.TWO}, '{"k":"two"}'),
     (OrderedDict(a=1), '{"a":1}'),
-    (namedtuple("Point", "x y")(1, 2), "[1,2]"),
+    (Point(1, 2), "[1,2]"),
     (10**100, "1" + "0" * 100),
 ]
 
@@ -65,7 +67,7 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "key among many": ([{"x": 1, None: 2}], "/0", "only strings as keys"),
     "tuple key": ({(1, 2): 1}, "", "only strings as keys"),
     "cycle": (CYCLE, "/a/1", "contains itself"),
-    "generator": ({"g": (n for n in ())}, "/g", "list(value)"),
+    "generator": ({"g": (n for n in [1])}, "/g", "list(value)"),
     "object": ([[object()]], "/0/0", "dict, list, str"),
     "class": ({"t": int}, "/t", "parentheses"),
     "pointer": ({"a/b": {"c~d": {2}}}, "/a~1b/c~0d", "sorted"),

@@ -48,7 +48,7 @@ def test_the_decorator_returns_what_it_was_given_and_reads_nothing() -> None:
 
 
 def test_the_decorator_without_a_path_says_what_to_type() -> None:
-    with pytest.raises(TypeError, match="contract.yaml.* above Sample"):
+    with pytest.raises(TypeError, match=r"contract\.yaml.* above Sample"):
 
         @contract  # type: ignore[arg-type]
         class Sample(Controller):

@@ -13,7 +13,7 @@ from _frozen_importlib import module_from_spec
 from _frozen_importlib_external import spec_from_file_location
 
 from magic._contract import MARK
-from magic._controller import Controller
+from magic._controller import Controller, FunctionContext
 from magic._log import safe_text
 from magic._runner._failure import MESSAGE_LIMIT
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from magic._runner._failure import Author
+    from magic._session import Session
 
-__all__ = ["Entry", "LoadFailure", "load"]
+__all__ = ["Entry", "LoadFailure", "entry_of", "find", "import_asyncio", "load"]
 
 # Flags of a code object (the inspect module has names for them, and costs a megabyte).
 _VARARGS = 0x04
@@ -66,6 +67,16 @@ class Entry:
     def kind(self) -> str:
         """``class`` or ``function``, as the protocol names them."""
         return "class" if isinstance(self.target, type) else "function"
+
+    def call(self, value: object, session: Session) -> Any:
+        """Calls the author's code; what comes back may be a coroutine."""
+        target = self.target
+        if not isinstance(target, type):
+            return target(value, FunctionContext(session)) if self.takes_context else target(value)
+        controller: Any = target.__new__(target)  # type: ignore[call-overload]
+        controller._magic_session = session
+        controller.__init__()
+        return controller.execute(value)
 
 
 def load(path: str, contract_name: str, author: Author) -> Entry:
@@ -158,8 +169,8 @@ def _import_hint(error: BaseException) -> str | None:
     return None
 
 
-def find(module: ModuleType, contract_name: str) -> Entry:
-    """The module's one decorated class or function."""
+def find(module: ModuleType, contract_name: str | None) -> Entry:
+    """The module's one decorated class or function; without a contract's name any class name will do."""
     members = {id(value): value for value in list(vars(module).values())}.values()
     marked = [value for value in members if _is_marked(value)]
     # What a helper module brings in counts only when the module itself has none.
@@ -174,7 +185,11 @@ def find(module: ModuleType, contract_name: str) -> Entry:
             f"{len(candidates)} entry points are marked with @contract: {names}",
             hint="keep @contract on one of them; every controller has a folder of its own",
         )
-    target = candidates[0]
+    return entry_of(candidates[0], contract_name)
+
+
+def entry_of(target: Callable[..., Any], contract_name: str | None) -> Entry:
+    """Checks the form of one class or function."""
     if isinstance(target, type):
         return _check_class(target, contract_name)
     return _check_function(target)
@@ -193,7 +208,7 @@ def _name(value: object) -> str:
     return safe_text(getattr(value, "__name__", type(value).__name__), 200)
 
 
-def _nothing_found(module: ModuleType, contract_name: str, members: list[object]) -> LoadFailure:
+def _nothing_found(module: ModuleType, contract_name: str | None, members: list[object]) -> LoadFailure:
     derived = [
         value
         for value in members
@@ -209,7 +224,7 @@ def _nothing_found(module: ModuleType, contract_name: str, members: list[object]
     return LoadFailure("no_entry_point", "the module has no class or function marked with @contract", hint=hint)
 
 
-def _check_class(target: type, contract_name: str) -> Entry:
+def _check_class(target: type, contract_name: str | None) -> Entry:
     name = _name(target)
     if not issubclass(target, Controller):
         raise LoadFailure(
@@ -217,7 +232,7 @@ def _check_class(target: type, contract_name: str) -> Entry:
             f"class {name} is marked with @contract but does not derive from Controller",
             hint=f"write class {name}(Controller)",
         )
-    if name not in (contract_name, f"{contract_name}Controller"):
+    if contract_name is not None and name not in (contract_name, f"{contract_name}Controller"):
         raise LoadFailure(
             "bad_entry_point",
             f"class {name} does not carry the contract's name {contract_name}",

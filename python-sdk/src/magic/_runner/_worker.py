@@ -16,7 +16,6 @@ import os
 import sys
 
 from magic._context import RequestContext
-from magic._controller import FunctionContext
 from magic._errors import OutputError
 from magic._output import FRAME_LIMIT, encode_message, encode_output
 from magic._runner._channel import Channel, decode
@@ -156,20 +155,11 @@ class Worker:
     def _execute(self, value: object, session: Session) -> object:
         if self._entry.is_async:
             return self._on_loop(value, session)
-        result = self._call(value, session)
+        result = self._entry.call(value, session)
         if hasattr(type(result), "__await__"):
             # A plain function that hands back a coroutine, as decorators make them.
             return self._on_loop(value, session, result)
         return result
-
-    def _call(self, value: object, session: Session) -> Any:
-        target = self._entry.target
-        if not isinstance(target, type):
-            return target(value, FunctionContext(session)) if self._entry.takes_context else target(value)
-        controller: Any = target.__new__(target)  # type: ignore[call-overload]
-        controller._magic_session = session
-        controller.__init__()
-        return controller.execute(value)
 
     def _on_loop(self, value: object, session: Session, started: Awaitable[Any] | None = None) -> object:
         loop = _ready_loop()
@@ -178,7 +168,7 @@ class Worker:
 
         async def run() -> object:
             # Inside, so that a constructor may already make tasks and calls.
-            return await (started if started is not None else self._call(value, session))
+            return await (started if started is not None else self._entry.call(value, session))
 
         return loop.run_until_complete(run())
 
