@@ -1,0 +1,178 @@
+//! Calls that are allowed in some uses and refused in others, by what the filter can see: numbers.
+//!
+//! Each entry lists the uses that are *refused*. Several rules of one call are alternatives; the
+//! conditions of one rule hold together. What the kernel reads as 32 bits is compared as 32 bits, or a
+//! value with rubbish in its upper half would pass.
+
+use seccompiler::SeccompCmpArgLen::{Dword, Qword};
+use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
+use seccompiler::{BackendError, SeccompCondition, SeccompRule};
+
+type Conditions = Vec<Result<SeccompCondition, BackendError>>;
+
+/// `clone` flags that a thread or a fork never has. The namespaces are the walls; a shared parent would
+/// make a worker's child look like a worker; tracing is for debuggers; a process descriptor is a handle.
+/// CLONE_NEWTIME shares its bit with the exit signal and is not to be had by this call (`clone(2)`).
+const CLONE_REFUSED: [libc::c_int; 12] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_PARENT,
+    libc::CLONE_PTRACE,
+    libc::CLONE_UNTRACED,
+    libc::CLONE_PIDFD,
+    libc::CLONE_IO,
+];
+
+/// Requests of `ioctl` that pass: is it a terminal, how much can be read, blocking, close-on-exec.
+/// TIOCSTI and TIOCLINUX, which type into a terminal, are never here.
+const IOCTL_ALLOWED: [u64; 7] = [
+    libc::TCGETS,
+    0x802C_542A, // TCGETS2, which newer C libraries ask first
+    libc::TIOCGWINSZ,
+    libc::FIONREAD,
+    libc::FIONBIO,
+    libc::FIOCLEX,
+    libc::FIONCLEX,
+];
+
+/// Commands of `fcntl` that make the kernel send a signal of choice to a process of choice, or that
+/// watch and hold up other users of a file.
+const FCNTL_REFUSED: [libc::c_int; 5] = [
+    libc::F_SETOWN,
+    10, // F_SETSIG
+    15, // F_SETOWN_EX
+    libc::F_SETLEASE,
+    libc::F_NOTIFY,
+];
+
+/// Options of `prctl` that pass whatever their arguments: questions, names, and what only takes away.
+const PRCTL_ALLOWED: [libc::c_int; 14] = [
+    libc::PR_SET_NAME,
+    libc::PR_GET_NAME,
+    libc::PR_GET_DUMPABLE,
+    libc::PR_GET_PDEATHSIG,
+    libc::PR_GET_KEEPCAPS,
+    libc::PR_GET_SECCOMP,
+    libc::PR_CAPBSET_READ,
+    libc::PR_GET_SECUREBITS,
+    libc::PR_GET_TIMERSLACK,
+    libc::PR_GET_TID_ADDRESS,
+    libc::PR_GET_CHILD_SUBREAPER,
+    libc::PR_GET_THP_DISABLE,
+    libc::PR_SET_NO_NEW_PRIVS,
+    libc::PR_GET_NO_NEW_PRIVS,
+];
+/// Names an anonymous mapping, which allocators do (`prctl(2)`).
+const PR_SET_VMA: u64 = 0x5356_4d41;
+
+/// The refused uses, by call number.
+pub(super) fn refusals() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
+    [
+        (libc::SYS_clone, clone()),
+        (libc::SYS_socketpair, socketpair()),
+        // A connected stream ignores an address or refuses it; this keeps the question from coming up.
+        (
+            libc::SYS_sendto,
+            vec![vec![SeccompCondition::new(4, Qword, Ne, 0)]],
+        ),
+        (libc::SYS_ioctl, vec![none_of(1, &IOCTL_ALLOWED)]),
+        (libc::SYS_fcntl, any_of(1, &FCNTL_REFUSED)),
+        (libc::SYS_prctl, prctl()),
+        // Limits of another process; own limits are held by the hard ones.
+        (
+            libc::SYS_prlimit64,
+            vec![vec![SeccompCondition::new(0, Dword, Ne, 0)]],
+        ),
+        // Only the question; the flags would switch address randomization off.
+        (libc::SYS_personality, vec![none_of(0, &[0xffff_ffff])]),
+        // The newest filter refuses to be followed by another, whatever the operation.
+        (
+            libc::SYS_seccomp,
+            vec![vec![SeccompCondition::new(
+                0,
+                Dword,
+                Ne,
+                u64::from(u32::MAX),
+            )]],
+        ),
+    ]
+    .into_iter()
+    .map(|(number, rules)| {
+        Ok((
+            number,
+            rules.into_iter().map(rule).collect::<Result<_, _>>()?,
+        ))
+    })
+    .collect()
+}
+
+fn rule(conditions: Conditions) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
+}
+
+fn clone() -> Vec<Conditions> {
+    CLONE_REFUSED
+        .into_iter()
+        .map(|flag| {
+            let flag = u64::from(flag.cast_unsigned());
+            vec![SeccompCondition::new(0, Dword, MaskedEq(flag), flag)]
+        })
+        .collect()
+}
+
+/// Only unix pairs, and of them only those that stay connected: a datagram socket, even one of a pair,
+/// can send to any name. The kernel makes a datagram socket of SOCK_RAW as well (`net/unix/af_unix.c`).
+fn socketpair() -> Vec<Conditions> {
+    let family = u64::from(libc::AF_UNIX.cast_unsigned());
+    let mut rules = vec![vec![SeccompCondition::new(0, Dword, Ne, family)]];
+    let connected = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
+    for kind in (0..16).filter(|kind| !connected.contains(kind)) {
+        let kind = u64::from(kind.cast_unsigned());
+        rules.push(vec![SeccompCondition::new(1, Dword, MaskedEq(0xf), kind)]);
+    }
+    rules
+}
+
+fn prctl() -> Vec<Conditions> {
+    let option = |number: libc::c_int| u64::from(number.cast_unsigned());
+    let mut allowed: Vec<u64> = PRCTL_ALLOWED.into_iter().map(option).collect();
+    allowed.push(PR_SET_VMA);
+    let dumpable = option(libc::PR_SET_DUMPABLE);
+    allowed.push(dumpable);
+    vec![
+        none_of(0, &allowed),
+        // A process may hide from its siblings, and not open itself to them.
+        vec![
+            SeccompCondition::new(0, Dword, Eq, dumpable),
+            SeccompCondition::new(1, Qword, Ne, 0),
+        ],
+    ]
+}
+
+/// Refuses every value that is not listed.
+fn none_of(argument: u8, values: &[u64]) -> Conditions {
+    values
+        .iter()
+        .map(|value| SeccompCondition::new(argument, Dword, Ne, *value))
+        .collect()
+}
+
+/// Refuses every value that is listed.
+fn any_of(argument: u8, values: &[libc::c_int]) -> Vec<Conditions> {
+    values
+        .iter()
+        .map(|value| {
+            vec![SeccompCondition::new(
+                argument,
+                Dword,
+                Eq,
+                u64::from(value.cast_unsigned()),
+            )]
+        })
+        .collect()
+}

@@ -1,0 +1,150 @@
+//! Calls that exist on x86_64 and not on newer architectures: older forms of calls of the other tables.
+
+use super::{Allowed, Refused, call};
+
+pub(super) const ALLOWED: &[Allowed] = &[
+    call(
+        "access",
+        libc::SYS_access,
+        "os.access in older C libraries.",
+    ),
+    call(
+        "alarm",
+        libc::SYS_alarm,
+        "signal.alarm, for this process only.",
+    ),
+    call(
+        "arch_prctl",
+        libc::SYS_arch_prctl,
+        "The loader sets the thread pointer.",
+    ),
+    call(
+        "chmod",
+        libc::SYS_chmod,
+        "tempfile and shutil, in a lent temporary directory.",
+    ),
+    call("dup2", libc::SYS_dup2, "os.dup2."),
+    call(
+        "epoll_create",
+        libc::SYS_epoll_create,
+        "Older form of epoll_create1.",
+    ),
+    call(
+        "epoll_wait",
+        libc::SYS_epoll_wait,
+        "asyncio's default loop waits.",
+    ),
+    call("eventfd", libc::SYS_eventfd, "Older form of eventfd2."),
+    call(
+        "fchmodat2",
+        libc::SYS_fchmodat2,
+        "Newer C libraries change permission bits without following links.",
+    ),
+    call(
+        "fork",
+        libc::SYS_fork,
+        "Older C libraries make os.fork of it.",
+    ),
+    call("getdents", libc::SYS_getdents, "Older form of getdents64."),
+    call("getpgrp", libc::SYS_getpgrp, "os.getpgrp."),
+    call("lstat", libc::SYS_lstat, "Older form of newfstatat."),
+    call(
+        "mkdir",
+        libc::SYS_mkdir,
+        "Directories in a lent temporary directory.",
+    ),
+    call("open", libc::SYS_open, "Older form of openat."),
+    call("pause", libc::SYS_pause, "signal.pause."),
+    call("pipe", libc::SYS_pipe, "Older form of pipe2."),
+    call("poll", libc::SYS_poll, "select.poll and the runner's loop."),
+    call("readlink", libc::SYS_readlink, "os.path.realpath."),
+    call(
+        "rename",
+        libc::SYS_rename,
+        "os.replace in a lent temporary directory.",
+    ),
+    call(
+        "rmdir",
+        libc::SYS_rmdir,
+        "shutil.rmtree in a lent temporary directory.",
+    ),
+    call("select", libc::SYS_select, "Older form of pselect6."),
+    call("stat", libc::SYS_stat, "Older form of newfstatat."),
+    call("time", libc::SYS_time, "Older libraries ask for the time."),
+    call(
+        "unlink",
+        libc::SYS_unlink,
+        "Files in a lent temporary directory are removed.",
+    ),
+    call("utime", libc::SYS_utime, "Older form of utimensat."),
+    call("utimes", libc::SYS_utimes, "Older form of utimensat."),
+    call(
+        "vfork",
+        libc::SYS_vfork,
+        "subprocess makes a child that then may not execute; it reports that properly.",
+    ),
+];
+
+pub(super) const DENIED: &[Refused] = &[
+    Refused {
+        reason: "Ports and descriptor tables of the processor.",
+        calls: &[
+            ("ioperm", libc::SYS_ioperm),
+            ("iopl", libc::SYS_iopl),
+            ("modify_ldt", libc::SYS_modify_ldt),
+            ("set_thread_area", libc::SYS_set_thread_area),
+            ("get_thread_area", libc::SYS_get_thread_area),
+        ],
+    },
+    Refused {
+        reason: "Devices, pipes with names and sockets in a directory.",
+        calls: &[("mknod", libc::SYS_mknod)],
+    },
+    Refused {
+        reason: "Links are how a path of one owner comes to mean a file of another.",
+        calls: &[("link", libc::SYS_link), ("symlink", libc::SYS_symlink)],
+    },
+    Refused {
+        reason: "Ownership is fixed.",
+        calls: &[("chown", libc::SYS_chown), ("lchown", libc::SYS_lchown)],
+    },
+    Refused {
+        reason: "Older forms of refused calls.",
+        calls: &[
+            ("inotify_init", libc::SYS_inotify_init),
+            ("signalfd", libc::SYS_signalfd),
+        ],
+    },
+    Refused {
+        reason: "Relics that only tell about the kernel.",
+        calls: &[
+            ("sysfs", libc::SYS_sysfs),
+            ("ustat", libc::SYS_ustat),
+            ("uselib", libc::SYS_uselib),
+            ("_sysctl", libc::SYS__sysctl),
+        ],
+    },
+    Refused {
+        reason: "Older forms that current C libraries no longer use.",
+        calls: &[
+            ("creat", libc::SYS_creat),
+            ("futimesat", libc::SYS_futimesat),
+        ],
+    },
+];
+
+/// Numbers that the kernel reserves and never implemented, or removed: they stay "no such call".
+#[cfg(test)]
+pub(super) const UNKNOWN: &[(&str, libc::c_long)] = &[
+    ("afs_syscall", libc::SYS_afs_syscall),
+    ("create_module", libc::SYS_create_module),
+    ("epoll_ctl_old", libc::SYS_epoll_ctl_old),
+    ("epoll_wait_old", libc::SYS_epoll_wait_old),
+    ("get_kernel_syms", libc::SYS_get_kernel_syms),
+    ("getpmsg", libc::SYS_getpmsg),
+    ("putpmsg", libc::SYS_putpmsg),
+    ("query_module", libc::SYS_query_module),
+    ("security", libc::SYS_security),
+    ("tuxcall", libc::SYS_tuxcall),
+    ("vserver", libc::SYS_vserver),
+];
