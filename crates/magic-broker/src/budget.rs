@@ -19,7 +19,12 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { calls: 10_000, log_lines: 10_000, log_bytes: 1024 * 1024, frames: 100_000 }
+        Self {
+            calls: 10_000,
+            log_lines: 10_000,
+            log_bytes: 1024 * 1024,
+            frames: 100_000,
+        }
     }
 }
 

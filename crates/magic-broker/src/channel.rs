@@ -31,7 +31,10 @@ pub enum ChannelError {
 impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     /// Wraps a connected stream.
     pub fn new(stream: S) -> Self {
-        Self { stream, received: FrameBuffer::new() }
+        Self {
+            stream,
+            received: FrameBuffer::new(),
+        }
     }
 
     /// The stream underneath, for what happens before the first frame.
@@ -45,7 +48,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     ///
     /// [`ChannelError::Socket`] when the peer no longer reads.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), ChannelError> {
-        self.stream.write_all(bytes).await.map_err(ChannelError::Socket)
+        self.stream
+            .write_all(bytes)
+            .await
+            .map_err(ChannelError::Socket)
     }
 
     /// Receives the next message; `None` at a clean end of the channel.
@@ -68,7 +74,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
                 Err(error) => return Err(ChannelError::Socket(error)),
             };
             if count == 0 {
-                return if self.received.is_empty() { Ok(None) } else { Err(ChannelError::CutOff) };
+                return if self.received.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(ChannelError::CutOff)
+                };
             }
         }
     }

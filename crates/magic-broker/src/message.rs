@@ -165,23 +165,49 @@ impl FromWorker {
     pub fn parse(body: &[u8]) -> Result<Self, MessageError> {
         let wire: Wire<'_> = serde_json::from_slice(body).map_err(MessageError::Shape)?;
         match wire {
-            Wire { id: Some(id), method: None, params: None, result: Some(result), error: None } => {
+            Wire {
+                id: Some(id),
+                method: None,
+                params: None,
+                result: Some(result),
+                error: None,
+            } => {
                 execution(id)?;
                 Ok(Self::Returned(read(result)?))
             }
-            Wire { id: Some(id), method: None, params: None, result: None, error: Some(error) } => {
+            Wire {
+                id: Some(id),
+                method: None,
+                params: None,
+                result: None,
+                error: Some(error),
+            } => {
                 execution(id)?;
-                let error = serde_json::from_str(error.get())
-                    .map_err(|source| MessageError::Parameters { method: "error", source })?;
+                let error = serde_json::from_str(error.get()).map_err(|source| {
+                    MessageError::Parameters {
+                        method: "error",
+                        source,
+                    }
+                })?;
                 Ok(Self::Failed(error))
             }
-            Wire { id: Some(id), method: Some(method), params, result: None, error: None } => {
+            Wire {
+                id: Some(id),
+                method: Some(method),
+                params,
+                result: None,
+                error: None,
+            } => {
                 let params = params.map_or(Ok(Value::Null), read)?;
                 Ok(Self::Call { id, method, params })
             }
-            Wire { id: None, method: Some(method), params, result: None, error: None } => {
-                notification(&method, params)
-            }
+            Wire {
+                id: None,
+                method: Some(method),
+                params,
+                result: None,
+                error: None,
+            } => notification(&method, params),
             _ => Err(MessageError::Members),
         }
     }
@@ -191,9 +217,19 @@ fn notification(method: &str, params: Option<&RawValue>) -> Result<FromWorker, M
     match (method, params) {
         ("ready", _) => Ok(FromWorker::Ready),
         ("log", Some(params)) => {
-            let LogParameters { level, message, fields } = serde_json::from_str(params.get())
-                .map_err(|source| MessageError::Parameters { method: "log", source })?;
-            Ok(FromWorker::Log { level, message, fields })
+            let LogParameters {
+                level,
+                message,
+                fields,
+            } = serde_json::from_str(params.get()).map_err(|source| MessageError::Parameters {
+                method: "log",
+                source,
+            })?;
+            Ok(FromWorker::Log {
+                level,
+                message,
+                fields,
+            })
         }
         ("log", None) => Err(MessageError::Members),
         _ => Err(MessageError::UnknownNotification),
@@ -201,7 +237,11 @@ fn notification(method: &str, params: Option<&RawValue>) -> Result<FromWorker, M
 }
 
 fn execution(id: u64) -> Result<(), MessageError> {
-    if id == EXECUTION { Ok(()) } else { Err(MessageError::UnknownExecution(id)) }
+    if id == EXECUTION {
+        Ok(())
+    } else {
+        Err(MessageError::UnknownExecution(id))
+    }
 }
 
 /// Reads a value; `serde_json` refuses nesting beyond 128 levels by itself.

@@ -101,8 +101,23 @@ where
     A: AuditSink,
 {
     /// A session on `channel` with the rights of `grant`.
-    pub fn new(channel: &'a mut Channel<S>, grant: &'a Grant, budget: Budget, logs: &'a L, audit: &'a A) -> Self {
-        Self { channel, grant, budget, logs, audit, last_call: 0, dropped_lines: 0, refusals: Vec::new() }
+    pub fn new(
+        channel: &'a mut Channel<S>,
+        grant: &'a Grant,
+        budget: Budget,
+        logs: &'a L,
+        audit: &'a A,
+    ) -> Self {
+        Self {
+            channel,
+            grant,
+            budget,
+            logs,
+            audit,
+            last_call: 0,
+            dropped_lines: 0,
+            refusals: Vec::new(),
+        }
     }
 
     /// Sends the `execute` frame and serves the worker until its end.
@@ -131,7 +146,11 @@ where
                 FromWorker::Ready => return End::Protocol("ready, a second time".to_owned()),
                 FromWorker::Returned(value) => return End::Returned(value),
                 FromWorker::Failed(error) => return self.failed(error),
-                FromWorker::Log { level, message, fields } => self.log(level, message, fields),
+                FromWorker::Log {
+                    level,
+                    message,
+                    fields,
+                } => self.log(level, message, fields),
                 FromWorker::Call { id, method, .. } => {
                     if id <= self.last_call {
                         return End::Protocol(format!("call {id} after call {}", self.last_call));
@@ -156,7 +175,8 @@ where
     }
 
     fn log(&mut self, level: LogLevel, message: String, fields: Map<String, Value>) {
-        let bytes = message.len() + fields.keys().map(String::len).sum::<usize>() + 64 * fields.len();
+        let bytes =
+            message.len() + fields.keys().map(String::len).sum::<usize>() + 64 * fields.len();
         if self.budget.charge_log(bytes) {
             self.logs.log(level, message, fields);
         } else {
@@ -195,17 +215,26 @@ where
         let Some(method) = method else {
             return Failure::new(
                 ErrorCode::CapabilityUndeclared,
-                format!("`{}` is not a method of any capability", prefix(name, 64).escape_default()),
+                format!(
+                    "`{}` is not a method of any capability",
+                    prefix(name, 64).escape_default()
+                ),
             );
         };
         if !self.budget.charge_call() {
-            return Failure::new(ErrorCode::BudgetExceeded, "this request has used up its capability calls");
+            return Failure::new(
+                ErrorCode::BudgetExceeded,
+                "this request has used up its capability calls",
+            );
         }
         match self.grant.check(method.capability()) {
             Err(refusal) => refusal,
             Ok(_) => Failure::new(
                 ErrorCode::ControllerFailed,
-                format!("this runtime has no back end for `{}`", method.capability().as_str()),
+                format!(
+                    "this runtime has no back end for `{}`",
+                    method.capability().as_str()
+                ),
             )
             .with_reason(Reason::Backend),
         }

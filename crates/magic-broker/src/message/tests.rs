@@ -10,21 +10,43 @@ fn parse(body: &str) -> Result<FromWorker, String> {
 
 #[test]
 fn every_message_is_read() {
-    assert_eq!(parse(r#"{"method":"ready","params":{"pid":4}}"#), Ok(FromWorker::Ready));
-    assert_eq!(parse(r#"{"id":0,"result":null}"#), Ok(FromWorker::Returned(Value::Null)));
-    assert_eq!(parse(r#"{"id":0,"result":{"a":1}}"#), Ok(FromWorker::Returned(json!({"a": 1}))));
+    assert_eq!(
+        parse(r#"{"method":"ready","params":{"pid":4}}"#),
+        Ok(FromWorker::Ready)
+    );
+    assert_eq!(
+        parse(r#"{"id":0,"result":null}"#),
+        Ok(FromWorker::Returned(Value::Null))
+    );
+    assert_eq!(
+        parse(r#"{"id":0,"result":{"a":1}}"#),
+        Ok(FromWorker::Returned(json!({"a": 1})))
+    );
     assert_eq!(
         parse(r#"{"method":"log","params":{"level":"warning","message":"m"}}"#),
-        Ok(FromWorker::Log { level: LogLevel::Warning, message: "m".into(), fields: Map::new() })
+        Ok(FromWorker::Log {
+            level: LogLevel::Warning,
+            message: "m".into(),
+            fields: Map::new()
+        })
     );
     assert_eq!(
         parse(r#"{"id":3,"method":"db.query","params":{"table":"t"}}"#),
-        Ok(FromWorker::Call { id: 3, method: "db.query".into(), params: json!({"table": "t"}) })
+        Ok(FromWorker::Call {
+            id: 3,
+            method: "db.query".into(),
+            params: json!({"table": "t"})
+        })
     );
-    let Ok(FromWorker::Failed(error)) = parse(r#"{"id":0,"error":{"kind":"raised","exception":"ValueError"}}"#) else {
+    let Ok(FromWorker::Failed(error)) =
+        parse(r#"{"id":0,"error":{"kind":"raised","exception":"ValueError"}}"#)
+    else {
         panic!("a raised error is read");
     };
-    assert_eq!((error.kind, error.exception.as_deref()), (WorkerErrorKind::Raised, Some("ValueError")));
+    assert_eq!(
+        (error.kind, error.exception.as_deref()),
+        (WorkerErrorKind::Raised, Some("ValueError"))
+    );
 }
 
 #[test]
@@ -50,7 +72,11 @@ fn near_misses_are_refused() {
     ] {
         assert!(parse(body).is_err(), "accepted {body}");
     }
-    let deep = format!(r#"{{"id":0,"result":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!(
+        r#"{{"id":0,"result":{}{}}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
     assert!(parse(&deep).is_err());
 }
 
