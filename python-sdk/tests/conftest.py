@@ -47,6 +47,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 _INTERPRETERS = _interpreters()
 
+SDK_ROOT = Path(__file__).resolve().parent.parent
+
 HEADER = "from magic import *\n"
 
 

@@ -259,13 +259,13 @@ def _contract_of(
 
 
 def _ask_program(path: Path) -> tuple[Mapping[str, Any] | None, str]:
-    """``magic validate --json`` prints the parsed document under ``contract``."""
+    """``magic validate --json`` prints what it checked, each with the parsed document under ``contract``."""
     program = os.environ.get("MAGIC_BINARY") or shutil.which("magic")
     if not program:
         return None, f"to read {path.name}, put the magic program on PATH or set MAGIC_BINARY, or pass contract= as a dict"
     answer = subprocess.run([program, "validate", "--json", str(path)], capture_output=True, text=True, check=False)
     try:
-        document = json.loads(answer.stdout)["contract"]
-    except (ValueError, KeyError, TypeError):
+        document = json.loads(answer.stdout)["checked"][0]["contract"]
+    except (ValueError, LookupError, TypeError):
         return None, f"{program} could not read {path}: {(answer.stderr or answer.stdout).strip()[:2000]}"
     return (document, "") if isinstance(document, dict) else (None, f"{program} does not tell the contract of {path}")

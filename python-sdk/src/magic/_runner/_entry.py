@@ -45,7 +45,7 @@ class LoadFailure(Exception):
         self.report: dict[str, object] = {
             "type": "failed",
             "kind": kind,
-            "exception": exception or "LoadFailure",
+            "exception": exception,
             "message": message,
             "traceback": traceback,
             "hint": hint,

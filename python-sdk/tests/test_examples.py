@@ -1,0 +1,45 @@
+"""The example controllers keep what their contracts say: every example, and both schemas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from conftest import SDK_ROOT
+from driver import Template
+from magic.testing import run
+
+CONTRACTS = sorted((SDK_ROOT.parent / "controllers").glob("*/*.contract.yaml"))
+
+
+def test_there_are_examples() -> None:
+    assert len(CONTRACTS) >= 4
+
+
+def _check(schema: dict[str, Any], value: Any) -> None:
+    jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker()).validate(value)
+
+
+@pytest.mark.parametrize("path", CONTRACTS, ids=lambda path: path.parent.name)
+def test_examples_hold(path: Path) -> None:
+    contract = yaml.safe_load(path.read_text())
+    assert path.name == f"{path.parent.name}.contract.yaml"
+    assert contract["examples"]
+    for example in contract["examples"]:
+        _check(contract["input"], example["input"])
+        _check(contract["output"], example["output"])
+        assert run(path.parent, example["input"], contract=contract) == example["output"]
+
+
+@pytest.mark.parametrize("path", CONTRACTS, ids=lambda path: path.parent.name)
+def test_examples_hold_in_a_worker(path: Path, python: str) -> None:
+    contract = yaml.safe_load(path.read_text())
+    with Template(python) as template:
+        loaded = template.start(path.parent / "controller.py", controller=contract["name"])
+        assert loaded["type"] == "loaded", loaded
+        for example in contract["examples"]:
+            assert template.serve(example["input"]).outcome() == {"id": 0, "result": example["output"]}
