@@ -287,13 +287,11 @@ fn check_label(label: &str) -> Result<(), HostProblem> {
     if label.len() > LONGEST_LABEL {
         return Err(HostProblem::TooLong);
     }
-    if label.starts_with('-') || label.ends_with('-') {
-        return Err(HostProblem::Hyphen);
-    }
     match label.strip_prefix("xn--") {
         Some(encoded) if punycode::is_canonical(encoded) => Ok(()),
         Some(_) => Err(HostProblem::Punycode),
         None if label.as_bytes().get(2..4) == Some(b"--") => Err(HostProblem::Hyphen),
+        None if label.starts_with('-') || label.ends_with('-') => Err(HostProblem::Hyphen),
         None => Ok(()),
     }
 }

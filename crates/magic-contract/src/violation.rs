@@ -91,9 +91,14 @@ pub(crate) fn quote(text: &str) -> String {
 
 /// The text as it is, cut and with every unusual character escaped.
 pub(crate) fn shorten(text: &str) -> String {
+    shorten_to(text, SHOWN_CHARACTERS)
+}
+
+/// The same with another length.
+pub(crate) fn shorten_to(text: &str, longest: usize) -> String {
     let mut shown = String::new();
     let mut characters = text.chars();
-    for character in characters.by_ref().take(SHOWN_CHARACTERS) {
+    for character in characters.by_ref().take(longest) {
         push_escaped(&mut shown, character);
     }
     if characters.next().is_some() {
