@@ -177,9 +177,11 @@ def test_plain_controllers_are_told_to_await(run: Run) -> None:
     assert "async def" in error["message"]
 
 
-def test_parameters_that_are_not_json_are_refused_inside(run: Run) -> None:
-    assert "not JSON" in run("await self.cache.set('k', float('nan'))")["error"]["message"]
-    assert "TypeError" in run("await self.cache.set('k', {1})")["error"]["exception"]
+@pytest.mark.parametrize(("value", "path"), [("float('nan')", "/value"), ("[{1}]", "/value/0"), ("{1: 2}", "/value")])
+def test_parameters_that_are_not_json_are_refused_inside(run: Run, value: str, path: str) -> None:
+    error = run(f"await self.cache.set('k', {value})")["error"]
+    assert error["exception"] == "MagicError"
+    assert f"the parameter {path} of cache.set" in error["message"]
 
 
 def test_many_large_calls_do_not_block_each_other(template: Callable[..., Template]) -> None:

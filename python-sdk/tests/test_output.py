@@ -37,7 +37,8 @@ GOOD: list[tuple[Any, str]] = [
     ({Text("k"): Word.TWO}, '{"k":"two"}'),
     (OrderedDict(a=1), '{"a":1}'),
     (Point(1, 2), "[1,2]"),
-    (10**100, "1" + "0" * 100),
+    ([2**64 - 1, -(2**63)], "[18446744073709551615,-9223372036854775808]"),
+    ({"digits": "1" * 30, "float": 1234567890123456789.0}, '{"digits":"' + "1" * 30 + '","float":1.2345678901234568e+18}'),
 ]
 
 
@@ -73,7 +74,9 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "pointer": ({"a/b": {"c~d": {2}}}, "/a~1b/c~0d", "sorted"),
     "surrogate": ({"a": ["ok", "\ud800"]}, "/a/1", "surrogate"),
     "surrogate key": ({"\ud800": 1}, "/?", "surrogate"),
-    "long integer": ({"n": [10**5000]}, "/n/0", "thousands of digits"),
+    "long integer": ({"n": [10**5000]}, "/n/0", "64 bits"),
+    "wide integer": ({"n": [1, 2**64]}, "/n/1", "64 bits"),
+    "wide negative integer": ([-(2**63) - 1], "/0", "64 bits"),
     "too deep": (nested(100), "/0/0/0/0/0/0/0/0", "more than 100 levels"),
 }
 

@@ -8,6 +8,7 @@ walks on only into containers, which keeps it far cheaper than the encoding.
 
 from __future__ import annotations
 
+import re
 from json.encoder import JSONEncoder
 
 from magic._errors import OutputError
@@ -30,6 +31,11 @@ _STRING_ONLY = frozenset((str,))
 
 # Cycles are found by the check before; the encoder need not look again.
 _encode = JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+
+# Nineteen digits are the fewest that may not fit into 64 bits.
+_MANY_DIGITS = re.compile("[0-9]{19}").search
+_SMALLEST = -(2**63)
+_LARGEST = 2**64 - 1
 
 _ADVICE = {
     "set": "return a list, for example sorted(value)",
@@ -70,7 +76,10 @@ def encode_output(value: object) -> bytes:
     """The JSON text of a controller's result; raises OutputError with the path of the culprit."""
     try:
         _check(value, [], [])
-        return _encode(value).encode("utf-8")
+        text = _encode(value)
+        if _MANY_DIGITS(text):
+            _refuse_wide_integers(value)
+        return text.encode("utf-8")
     except (OutputError, MemoryError):
         raise
     except UnicodeEncodeError:
@@ -177,12 +186,20 @@ def _leaves(value: object, path: tuple[object, ...]) -> Iterable[tuple[tuple[obj
         yield path, value
 
 
+def _refuse_wide_integers(value: object) -> None:
+    # Most readers of JSON, the supervisor among them, turn such a number into
+    # the nearest float, which would change the answer silently.
+    for path, leaf in _leaves(value, ()):
+        if isinstance(leaf, int) and not _SMALLEST <= leaf <= _LARGEST:
+            raise OutputError("the integer does not fit into 64 bits: return str(value)", _pointer(path))
+
+
 def _find_number(value: object, error: ValueError) -> tuple[str, str]:
     for path, leaf in _leaves(value, ()):
         if isinstance(leaf, float) and leaf - leaf != 0:
             return f"{float(leaf)!r} is not a JSON number: return None or leave the field out", _pointer(path)
         if isinstance(leaf, int) and leaf.bit_length() > 14_000:
-            return "the integer has thousands of digits: return it as text in a shorter form", _pointer(path)
+            return "the integer does not fit into 64 bits: return it as text", _pointer(path)
     return f"writing the value as JSON failed: {error}"[:500], ""
 
 

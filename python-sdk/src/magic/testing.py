@@ -93,7 +93,10 @@ class FakeBroker:
     async def call(self, method: str, params: dict[str, object]) -> Any:
         """Decides and answers one call."""
         # Through JSON, so that a test sees what the supervisor would.
-        sent = json.loads(encode_message(params))
+        try:
+            sent = json.loads(encode_output(params))
+        except OutputError as error:
+            raise MagicError(f"the parameter {error.path} of {method} cannot be sent: {error}") from None
         self._check(method, sent)
         self.calls.append((method, sent))
         if method not in self.answers:

@@ -19,8 +19,8 @@ from _socket import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, socket
 from _thread import RLock, get_ident
 from json.decoder import JSONDecoder
 
-from magic._errors import BackendError, MagicError, error_from_answer
-from magic._output import FRAME_LIMIT, encode_message
+from magic._errors import MagicError, OutputError, error_from_answer
+from magic._output import FRAME_LIMIT, encode_message, encode_output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,9 +139,10 @@ class Channel:
         self._last_id += 1
         identity = self._last_id
         try:
-            payload = encode_message({"id": identity, "method": method, "params": params})
-        except ValueError as error:
-            raise BackendError(f"the parameters of {method} are not JSON: {error}") from None
+            encoded = encode_output(params)
+        except OutputError as error:
+            raise MagicError(f"the parameter {error.path} of {method} cannot be sent: {error}") from None
+        payload = b'{"id":%d,"method":"%s","params":%s}' % (identity, method.encode("ascii"), encoded)
         future: Future[Any] = loop.create_future()
         self._calls[identity] = future
         try:
@@ -157,7 +158,7 @@ class Channel:
     def send(self, payload: bytes) -> None:
         """Queues one frame and sends what fits; waits where no event loop would send the rest."""
         if len(payload) > FRAME_LIMIT:
-            raise BackendError(f"the message has {len(payload)} bytes; the limit is {FRAME_LIMIT}")
+            raise MagicError(f"the message has {len(payload)} bytes; the limit is {FRAME_LIMIT}")
         with self._lock:
             if self._ended:
                 return
