@@ -1,1 +1,31 @@
-fn main() {}
+//! The `magic` command.
+//!
+//! The order of the first lines matters. The same binary is also the jail: the supervisor re-executes it with a private first
+//! argument, and that process must build its sandbox before anything starts a thread, reads the environment or parses an
+//! argument. So that question comes first, and an attribute that starts a runtime around `main` is out of the question.
+//!
+//! Exit status: 0 done, 1 refused or invalid, 2 bad usage or our fault.
+
+mod cli;
+mod client;
+mod commands;
+mod controller_folder;
+mod deployer;
+mod finding;
+mod logging;
+mod output;
+mod python_check;
+mod runtime_start;
+mod sample;
+mod serving;
+mod settings;
+mod signals;
+mod terminal;
+mod watch;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    magic_sandbox::enter_if_asked();
+    cli::run()
+}

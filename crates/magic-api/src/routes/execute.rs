@@ -1,0 +1,96 @@
+//! `POST /api/execute/{controller}`: the body is the input, the answer is the output. The hot path.
+
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Extension, Path, Query, State};
+use axum::response::Response;
+use hyper::HeaderMap;
+use magic_runtime::{Caller, Request};
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{bad_query, json, name_in};
+use crate::refusal::Refusal;
+use crate::request_id::RequestId;
+use crate::state::ApiState;
+
+/// The query of an execution.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExecuteQuery {
+    /// Insist on this version.
+    version: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Executed<'a> {
+    result: &'a Value,
+    request_id: &'a str,
+    duration_ms: f64,
+    controller: &'a str,
+    version: &'a str,
+}
+
+/// Runs the controller once.
+pub(super) async fn execute(
+    State(state): State<ApiState>,
+    Extension(request_id): Extension<RequestId>,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<ExecuteQuery>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let controller = name_in(path)?;
+    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
+    let body = state.bodies.read(&headers, body).await?;
+    let request = Request {
+        request_id: request_id.as_str().to_owned(),
+        controller,
+        version: query.version,
+        body: body.bytes.clone(),
+        caller: Caller::anonymous(),
+    };
+    let answer = state
+        .runtime
+        .invoke(request)
+        .await
+        .map_err(|failed| Refusal::of(failed.failure).with_retry_after(failed.retry_after))?;
+    Ok(json(&Executed {
+        result: &answer.result,
+        request_id: &answer.request_id,
+        duration_ms: milliseconds(answer.duration),
+        controller: &answer.controller,
+        version: &answer.version,
+    }))
+}
+
+/// Whole microseconds as milliseconds: three decimals at most, since the nearest number to n/1000 prints as such.
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    // Exact up to 2^53 microseconds, which is 285 years.
+    #[expect(clippy::cast_precision_loss, reason = "no request takes 285 years")]
+    let microseconds = duration.as_micros() as f64;
+    microseconds / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What callers read as `duration_ms`.
+    #[test]
+    fn three_decimals_at_most() {
+        for (nanoseconds, text) in [
+            (0, "0.0"),
+            (999, "0.0"),
+            (1_234_567, "1.234"),
+            (30_000_000_100, "30000.0"),
+            (333_333_333, "333.333"),
+        ] {
+            let printed = milliseconds(Duration::from_nanos(nanoseconds));
+            assert_eq!(serde_json::to_string(&printed).expect("a number"), text);
+        }
+    }
+}

@@ -1,0 +1,2 @@
+"""What {{Name}} promises. Run with: python -m pytest"""
+

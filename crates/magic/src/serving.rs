@@ -1,0 +1,178 @@
+//! What `magic dev` and `magic serve` share: a runtime, its listeners, a folder of controllers, and an orderly end.
+//!
+//! There is no authentication yet, so both refuse every address that another machine could reach, in production too. The unix
+//! socket admits this user and root alone.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use magic_api::{ApiOptions, Listener};
+use magic_contract::Environment;
+use serde_json::json;
+
+use crate::cli::Ended;
+use crate::deployer::Deployer;
+use crate::output::Output;
+use crate::runtime_start;
+use crate::settings::Settings;
+use crate::signals::EndSignals;
+use crate::watch::FolderWatch;
+
+/// How long requests in flight may go on after Ctrl-C in development.
+const DEVELOPMENT_GRACE: Duration = Duration::from_secs(5);
+
+/// What to serve, and how.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) controllers: PathBuf,
+    pub(crate) listen: SocketAddr,
+    /// Deploy what is saved.
+    pub(crate) reload: bool,
+}
+
+/// Serves until a signal asks to end.
+pub(crate) async fn run(
+    serving: Serving,
+    settings: &Settings,
+    output: Output,
+) -> anyhow::Result<Ended> {
+    check_loopback(serving.listen)?;
+    check_folder(&serving.controllers)?;
+    let mut signals = EndSignals::catch().context("cannot catch signals")?;
+    raise_descriptor_limit();
+
+    let tcp = Listener::tcp(serving.listen).await.with_context(|| {
+        format!(
+            "is another server running? choose another address with --listen (asked for {})",
+            serving.listen
+        )
+    })?;
+    let socket = Listener::unix(&settings.socket).context("choose another socket with --socket")?;
+    let address = tcp.tcp_address().unwrap_or(serving.listen);
+
+    let starting = runtime_start::start(settings);
+    let runtime = tokio::select! {
+        runtime = starting => runtime?,
+        () = signals.next() => return Ok(Ended::Done),
+    };
+    // Watching begins before the first look, so that nothing saved in between is missed.
+    let watch = serving
+        .reload
+        .then(|| FolderWatch::start(&serving.controllers))
+        .transpose()?;
+    let mut deployer = Deployer::new(runtime.clone(), serving.controllers, address, output)
+        .with_logs(serving.reload && !output.is_json());
+    tokio::select! {
+        deployed = deployer.deploy_everything() => deployed?,
+        () = signals.next() => {
+            runtime.drain(Duration::ZERO).await;
+            return Ok(Ended::Done);
+        }
+    }
+    announce(address, &settings.socket, serving.reload, output)?;
+
+    let options = ApiOptions {
+        drain_grace: match settings.environment {
+            Environment::Development => DEVELOPMENT_GRACE,
+            Environment::Production => ApiOptions::default().drain_grace,
+        },
+        ..ApiOptions::default()
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut server = std::pin::pin!(magic_api::serve(
+        runtime,
+        vec![tcp, socket],
+        options,
+        async {
+            // Ends by the message, or when the sender is gone.
+            let _ = stopped.await;
+        }
+    ));
+    tokio::select! {
+        ended = server.as_mut() => ended?,
+        () = signals.next() => {}
+        ended = reload(watch, &mut deployer) => ended?,
+    }
+    output.talk(
+        "ending; requests in flight go on until they are answered (a second signal cuts them off)",
+    );
+    drop(stop);
+    tokio::select! {
+        ended = server => ended?,
+        () = signals.next() => {}
+    }
+    Ok(Ended::Done)
+}
+
+/// Deploys what changes, for ever.
+async fn reload(watch: Option<FolderWatch>, deployer: &mut Deployer) -> anyhow::Result<()> {
+    let Some(watch) = watch else {
+        return std::future::pending().await;
+    };
+    loop {
+        let changes = watch.next().await;
+        deployer.deploy_changes(&changes).await?;
+    }
+}
+
+/// The last line is what programs and tests wait for.
+fn announce(
+    address: SocketAddr,
+    socket: &Path,
+    reload: bool,
+    output: Output,
+) -> anyhow::Result<()> {
+    if output.is_json() {
+        return output.json(&json!({
+            "event": "listening", "address": address, "url": format!("http://{address}"), "socket": socket,
+        }));
+    }
+    output.talk("");
+    output.talk("WARNING: there is no authentication. Every program on this machine can run these controllers;");
+    output.talk("         other machines cannot, since only loopback addresses are served.");
+    if reload {
+        output.talk("Controllers are deployed again when a file is saved. Ctrl-C ends.");
+    }
+    output.talk(&format!("socket {}", socket.display()));
+    output.talk(&format!("listening on http://{address}"));
+    Ok(())
+}
+
+fn check_loopback(address: SocketAddr) -> anyhow::Result<()> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "refusing to listen on {address}: there is no authentication yet, so only loopback addresses are allowed; \
+         type --listen 127.0.0.1:{}",
+        address.port()
+    )
+}
+
+fn check_folder(controllers: &Path) -> anyhow::Result<()> {
+    if controllers.is_dir() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "there is no folder {}; make a first controller with: magic new controller NAME",
+        controllers.display()
+    )
+}
+
+/// Every connection and every worker takes descriptors, and the usual soft limit of 1,024 was made for select(2). What runs in
+/// the sandbox gets limits of its own.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

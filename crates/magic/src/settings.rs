@@ -1,0 +1,274 @@
+//! Every setting there is, where it comes from, and what it is when nobody says anything.
+//!
+//! Flags win over the environment, the environment over `magic.toml`, and that over the defaults. All four are merged here, once,
+//! before any command runs. A variable that is set but empty counts as not set.
+//!
+//! | flag | environment | magic.toml | default |
+//! |---|---|---|---|
+//! | `--config` | `MAGIC_CONFIG` | | `./magic.toml` if it exists |
+//! | `--data-dir` | `MAGIC_DATA_DIR` | `data_dir` | `$XDG_DATA_HOME/magic`, else `~/.local/share/magic`; in production `/var/lib/magic` |
+//! | `--listen` | `MAGIC_LISTEN` | `listen` | `127.0.0.1:8080` |
+//! | `--socket` | `MAGIC_SOCKET` | `socket` | `$XDG_RUNTIME_DIR/magic/magic.sock`; as root or in production `/run/magic/magic.sock`; else `magic.sock` in the data folder |
+//! | `--python` | `MAGIC_PYTHON` | `python` | found by the runtime |
+//! | `--policy` | `MAGIC_POLICY` | `policy` | the built-in policy of the environment |
+//! | `--controllers` | `MAGIC_CONTROLLERS` | `controllers` | `./controllers` |
+//! | `--url` | `MAGIC_URL` | `url` | none: the unix socket is used |
+//! | | `ENVIRONMENT` | `environment` | `dev`; or `prod` |
+//! | | `RUST_LOG` | `log` | `warn` for commands, `info` in production |
+//!
+//! Paths in `magic.toml` are relative to its folder.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use magic_contract::{Environment, Policy};
+use serde::Deserialize;
+
+use crate::cli::GlobalArguments;
+use crate::terminal;
+
+/// The merged settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) socket: PathBuf,
+    pub(crate) python: Option<PathBuf>,
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) controllers: PathBuf,
+    pub(crate) url: Option<String>,
+    pub(crate) environment: Environment,
+    pub(crate) log_filter: String,
+}
+
+/// What one source says. Read strictly from `magic.toml`: a misspelt key is an error there.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    data_dir: Option<PathBuf>,
+    listen: Option<String>,
+    socket: Option<PathBuf>,
+    python: Option<PathBuf>,
+    policy: Option<PathBuf>,
+    controllers: Option<PathBuf>,
+    url: Option<String>,
+    environment: Option<String>,
+    log: Option<String>,
+}
+
+/// How the environment is read, so that tests need not change the process's own.
+type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl Settings {
+    /// Merges the flags with the process's environment and the settings file.
+    ///
+    /// # Errors
+    /// When a source says something that cannot be understood; the message names the source.
+    pub(crate) fn load(flags: &GlobalArguments) -> anyhow::Result<Self> {
+        let variables = |name: &str| std::env::var_os(name);
+        let as_root = rustix::process::geteuid().is_root();
+        Self::merge(flags, &variables, as_root)
+    }
+
+    fn merge(
+        flags: &GlobalArguments,
+        variables: Variables<'_>,
+        as_root: bool,
+    ) -> anyhow::Result<Self> {
+        let flag = Source {
+            data_dir: flags.data_dir.clone(),
+            socket: flags.socket.clone(),
+            python: flags.python.clone(),
+            policy: flags.policy.clone(),
+            ..Source::default()
+        };
+        let environment = Source::from_variables(variables)?;
+        let named = flags
+            .config
+            .clone()
+            .or_else(|| path_variable(variables, "MAGIC_CONFIG"));
+        let file = Source::from_file(named.as_deref())?;
+        let all = flag.or(environment).or(file);
+
+        let environment = match all.environment.as_deref() {
+            None => Environment::Development,
+            Some(text) => environment_named(text)?,
+        };
+        let in_service = environment == Environment::Production;
+        let data_dir = match all.data_dir {
+            Some(folder) => folder,
+            None => usual_data_dir(variables, in_service)?,
+        };
+        let socket =
+            all.socket
+                .unwrap_or_else(|| match path_variable(variables, "XDG_RUNTIME_DIR") {
+                    _ if in_service => PathBuf::from("/run/magic/magic.sock"),
+                    Some(folder) => folder.join("magic/magic.sock"),
+                    None if as_root => PathBuf::from("/run/magic/magic.sock"),
+                    None => data_dir.join("magic.sock"),
+                });
+        let listen = all.listen.as_deref().unwrap_or("127.0.0.1:8080");
+        Ok(Self {
+            socket,
+            listen: address(listen)?,
+            python: all.python,
+            policy: all.policy,
+            controllers: all.controllers.unwrap_or_else(|| "controllers".into()),
+            url: all.url,
+            environment,
+            log_filter: all
+                .log
+                .unwrap_or_else(|| if in_service { "info" } else { "warn" }.to_owned()),
+            data_dir,
+        })
+    }
+
+    /// The same settings, with the supervisor's URL from a command's own flag if it was given.
+    pub(crate) fn with_url(&self, url: Option<&String>) -> Self {
+        Self {
+            url: url.cloned().or_else(|| self.url.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The policy file's policy, or the environment's own.
+    ///
+    /// # Errors
+    /// When the file cannot be read; its problems are in the message.
+    pub(crate) fn read_policy(&self) -> anyhow::Result<Policy> {
+        let Some(path) = &self.policy else {
+            return Ok(match self.environment {
+                Environment::Development => Policy::development(),
+                Environment::Production => Policy::production(),
+            });
+        };
+        let name = path.display().to_string();
+        let text = std::fs::read(path).with_context(|| format!("cannot read the policy {name}"))?;
+        Policy::parse(&text, &name).map_err(|problems| {
+            anyhow::anyhow!(
+                "{name} is not a valid policy\n\n{}",
+                problems.render(terminal::color()).trim_end()
+            )
+        })
+    }
+}
+
+impl Source {
+    fn from_variables(variables: Variables<'_>) -> anyhow::Result<Self> {
+        let text = |name: &str| {
+            set_variable(variables, name)
+                .map(|value| {
+                    value
+                        .into_string()
+                        .map_err(|_| anyhow::anyhow!("{name} is not valid UTF-8"))
+                })
+                .transpose()
+        };
+        let path = |name: &str| path_variable(variables, name);
+        Ok(Self {
+            data_dir: path("MAGIC_DATA_DIR"),
+            listen: text("MAGIC_LISTEN")?,
+            socket: path("MAGIC_SOCKET"),
+            python: path("MAGIC_PYTHON"),
+            policy: path("MAGIC_POLICY"),
+            controllers: path("MAGIC_CONTROLLERS"),
+            url: text("MAGIC_URL")?,
+            environment: text("ENVIRONMENT")?,
+            log: text("RUST_LOG")?,
+        })
+    }
+
+    /// A file that was named must exist; the usual one need not.
+    fn from_file(named: Option<&Path>) -> anyhow::Result<Self> {
+        let path = named.unwrap_or(Path::new("magic.toml"));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let mut source: Self = toml::from_str(&text)
+            .with_context(|| format!("{} is not a valid settings file", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for relative in [
+            &mut source.data_dir,
+            &mut source.socket,
+            &mut source.python,
+            &mut source.policy,
+            &mut source.controllers,
+        ] {
+            *relative = relative.take().map(|path| folder.join(path));
+        }
+        Ok(source)
+    }
+
+    /// This source, and what it does not say from the other.
+    fn or(self, other: Self) -> Self {
+        Self {
+            data_dir: self.data_dir.or(other.data_dir),
+            listen: self.listen.or(other.listen),
+            socket: self.socket.or(other.socket),
+            python: self.python.or(other.python),
+            policy: self.policy.or(other.policy),
+            controllers: self.controllers.or(other.controllers),
+            url: self.url.or(other.url),
+            environment: self.environment.or(other.environment),
+            log: self.log.or(other.log),
+        }
+    }
+}
+
+/// A variable that is set to something.
+fn set_variable(variables: Variables<'_>, name: &str) -> Option<OsString> {
+    variables(name).filter(|value| !value.is_empty())
+}
+
+fn path_variable(variables: Variables<'_>, name: &str) -> Option<PathBuf> {
+    set_variable(variables, name).map(PathBuf::from)
+}
+
+fn environment_named(text: &str) -> anyhow::Result<Environment> {
+    match text {
+        "dev" | "development" => Ok(Environment::Development),
+        "prod" | "production" => Ok(Environment::Production),
+        other => bail!("ENVIRONMENT={other}: write dev or prod"),
+    }
+}
+
+fn usual_data_dir(variables: Variables<'_>, in_service: bool) -> anyhow::Result<PathBuf> {
+    if in_service {
+        return Ok("/var/lib/magic".into());
+    }
+    // The XDG rules have relative paths ignored.
+    let base = path_variable(variables, "XDG_DATA_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| path_variable(variables, "HOME").map(|home| home.join(".local/share")));
+    match base {
+        Some(base) => Ok(base.join("magic")),
+        None => bail!("there is no home folder to keep files in; name one with --data-dir"),
+    }
+}
+
+/// An address to listen on, with `localhost` for people.
+///
+/// # Errors
+/// When it is not an address and a port.
+pub(crate) fn address(text: &str) -> anyhow::Result<SocketAddr> {
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    numeric.parse().map_err(|_| {
+        anyhow::anyhow!(
+            "{text} is not an address to listen on: write it like 127.0.0.1:8080 or [::1]:8080"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;
