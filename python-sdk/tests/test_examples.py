@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +45,13 @@ def test_examples_hold_in_a_worker(path: Path, python: str) -> None:
         assert loaded["type"] == "loaded", loaded
         for example in contract["examples"]:
             assert template.serve(example["input"]).outcome() == {"id": 0, "result": example["output"]}
+
+
+@pytest.mark.parametrize("path", CONTRACTS, ids=lambda path: path.parent.name)
+def test_examples_are_typed(path: Path, tmp_path: Path) -> None:
+    # One run for each: every folder has a module called controller.
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), "--explicit-package-bases"]
+    sources = [str(file) for file in sorted(path.parent.glob("*.py"))]
+    environment = {"MYPYPATH": f"{path.parent}:{SDK_ROOT / 'src'}", "PATH": "/usr/bin:/bin"}
+    answer = subprocess.run([*command, *sources], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr

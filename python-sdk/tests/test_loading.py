@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from conftest import HEADER, as_execute
 from driver import Template
+from magic._runner import _kernel
 
 GOOD = as_execute("return {}")
 
@@ -201,3 +203,16 @@ def test_a_limit_of_the_heap_holds(template: Callable[..., Template]) -> None:
     error: dict[str, Any] = started.serve({}).outcome()["error"]
     assert (error["kind"], error["exception"]) == ("memory", "MemoryError")
     assert started.serve({}).outcome()["error"]["kind"] == "memory"
+
+
+def test_a_python_without_ctypes_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    with pytest.raises(_kernel.Unconfinable, match="built without ctypes"):
+        _kernel.set_undumpable()
+
+
+def test_a_module_that_breaks_the_interpreter_is_a_failure(python: str, write: Callable[[str], Path]) -> None:
+    with Template(python) as started:
+        message = started.start(write("import gc\ngc.freeze = None\n" + GOOD))
+    assert message["kind"] == "import"
+    assert "cannot start" in message["message"]

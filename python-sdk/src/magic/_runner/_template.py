@@ -33,11 +33,11 @@ from _socket import (
 )
 from json.encoder import JSONEncoder
 
-from magic._errors import MagicError
+from magic._log import safe_text
 from magic._runner import _kernel
 from magic._runner._channel import decode
 from magic._runner._entry import Entry, LoadFailure, import_asyncio, load
-from magic._runner._failure import Author
+from magic._runner._failure import MESSAGE_LIMIT, Author
 from magic._runner._worker import Worker, rehearse
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ __all__ = ["Template"]
 
 CONTROL = 3
 #: Bytes of one control message.
-MESSAGE_LIMIT = 64 * 1024
+PACKET_LIMIT = 64 * 1024
 _ORDER_DESCRIPTORS = 3
 _DESCRIPTOR_SPACE = CMSG_SPACE(16 * 4)
 
@@ -74,11 +74,19 @@ class Template:
         try:
             self._confine(start)
             self._load(start)
+            self._settle()
         except LoadFailure as failure:
             self._give_up(failure)
-        except (_kernel.Unconfinable, MagicError, KeyError, TypeError, ValueError) as error:
-            self._give_up(LoadFailure("import", f"the template cannot start: {error}", exception=type(error).__name__))
-        self._settle()
+        except BaseException as error:
+            # Refused by the kernel, or a module that broke what the runner stands on.
+            self._give_up(
+                LoadFailure(
+                    "import",
+                    f"the template cannot start: {safe_text(error, MESSAGE_LIMIT)}",
+                    exception=type(error).__name__,
+                    traceback=self._author.traceback(error),
+                )
+            )
         self._report_loaded()
         while True:
             self._obey(*self._receive())
@@ -160,7 +168,7 @@ class Template:
         # What counts is the size after escaping, which can be six times the text's.
         for name in ("traceback", "message", "hint"):
             text = str(report.get(name) or "")
-            while len(_encode(report)) > MESSAGE_LIMIT - 1024 and text:
+            while len(_encode(report)) > PACKET_LIMIT - 1024 and text:
                 text = text[len(text) // 2 + 1 :] if name == "traceback" else text[: len(text) // 2]
                 report[name] = text
         self._send(report)
@@ -228,7 +236,7 @@ class Template:
     def _receive(self) -> tuple[dict[str, object], list[int]]:
         while True:
             try:
-                data, ancillary, flags, _ = self._control.recvmsg(MESSAGE_LIMIT, _DESCRIPTOR_SPACE, MSG_CMSG_CLOEXEC)
+                data, ancillary, flags, _ = self._control.recvmsg(PACKET_LIMIT, _DESCRIPTOR_SPACE, MSG_CMSG_CLOEXEC)
             except OSError:
                 os._exit(0)
             descriptors: list[int] = []
