@@ -1,8 +1,17 @@
-//! What this host could enforce, without running anything untrusted.
+//! What this host could enforce, found by asking the kernel and without running anything untrusted.
+//!
+//! The questions are cheap and change nothing: files under `/proc`, the version query of Landlock,
+//! and a null pointer for the filter call. The answer is a forecast. The proof is the [`crate::Report`]
+//! of a real start.
 
+mod namespaces;
 pub(crate) mod remedies;
 
-use crate::layers::Layer;
+use std::path::Path;
+
+use crate::cgroup;
+use crate::layers::{Enforcement, Layer};
+use crate::sys;
 
 /// One layer as this host would give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +27,70 @@ pub struct LayerProbe {
     pub remedy: Option<String>,
 }
 
-/// Looks at every layer. Takes a few milliseconds.
+/// Looks at every layer, in the order of [`Layer::ALL`]. Takes a few milliseconds.
 #[must_use]
 pub fn probe() -> Vec<LayerProbe> {
-    Vec::new()
+    Layer::ALL.into_iter().map(look).collect()
+}
+
+fn look(layer: Layer) -> LayerProbe {
+    let (available, detail, remedy) = match layer {
+        Layer::User
+        | Layer::Pid
+        | Layer::Mount
+        | Layer::Network
+        | Layer::Ipc
+        | Layer::Uts
+        | Layer::CgroupNamespace => namespaces::look(layer),
+        Layer::Landlock => landlock(),
+        Layer::Seccomp => seccomp(),
+        Layer::Capabilities => (true, "always available".to_owned(), None),
+        Layer::ResourceLimits => (true, "always available".to_owned(), None),
+        Layer::CgroupLimits => control_groups(),
+    };
+    LayerProbe {
+        layer,
+        available,
+        detail,
+        remedy: remedy.filter(|_| !available),
+    }
+}
+
+fn landlock() -> (bool, String, Option<String>) {
+    let (available, detail) = match sys::landlock::abi_version() {
+        Ok(version) => (version >= 6, format!("ABI {version}")),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            (false, "built in, and not enabled at boot".to_owned())
+        }
+        Err(error) => (false, format!("not in this kernel: {error}")),
+    };
+    (available, detail, Some(remedies::landlock()))
+}
+
+fn seccomp() -> (bool, String, Option<String>) {
+    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
+    let remedy = Some(remedies::seccomp());
+    match actions {
+        Ok(actions) => {
+            let there = ["kill_process", "errno", "allow"]
+                .iter()
+                .all(|wanted| actions.split_whitespace().any(|action| action == *wanted));
+            (there, format!("actions: {}", actions.trim()), remedy)
+        }
+        Err(error) => (false, format!("no filter support: {error}"), remedy),
+    }
+}
+
+fn control_groups() -> (bool, String, Option<String>) {
+    let remedy = Some(remedies::control_groups());
+    match cgroup::forecast() {
+        Ok((kind, Enforcement::Full)) => (true, format!("{kind}: memory, cpu, pids"), remedy),
+        Ok((kind, less)) => (false, format!("{kind}: {less}"), remedy),
+        Err(error) => (false, error.to_string(), error.advice().or(remedy)),
+    }
+}
+
+/// Whether a file under `/proc/self/ns` says that the kernel has this namespace.
+fn has_namespace(name: &str) -> bool {
+    Path::new("/proc/self/ns").join(name).exists()
 }

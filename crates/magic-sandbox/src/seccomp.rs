@@ -32,6 +32,10 @@ use std::collections::BTreeMap;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
 
 /// One allowed call and why the program needs it.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "people and tests read the names and reasons")
+)]
 pub(crate) struct Allowed {
     pub(crate) name: &'static str,
     pub(crate) number: libc::c_long,
@@ -39,6 +43,10 @@ pub(crate) struct Allowed {
 }
 
 /// Calls refused for one reason.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "people and tests read the names and reasons")
+)]
 pub(crate) struct Refused {
     pub(crate) reason: &'static str,
     pub(crate) calls: &'static [(&'static str, libc::c_long)],

@@ -8,6 +8,7 @@ pub(crate) mod clone;
 pub(crate) mod credentials;
 pub(crate) mod descriptors;
 pub(crate) mod identity;
+pub(crate) mod landlock;
 pub(crate) mod mount;
 pub(crate) mod pidfd;
 pub(crate) mod random;

@@ -50,7 +50,7 @@ fn lower(resource: Resource, wanted: u64) -> Result<(), JailFailure> {
             &error.into(),
         )
     };
-    setrlimit(resource, limit.clone()).map_err(failed)?;
+    setrlimit(resource, limit).map_err(failed)?;
     if getrlimit(resource) == limit {
         Ok(())
     } else {

@@ -39,6 +39,18 @@ pub(crate) fn user_namespaces() -> String {
         .to_owned()
 }
 
+/// What to do about a missing or old Landlock.
+pub(crate) fn landlock() -> String {
+    "Landlock is missing or older than ABI 6: boot Linux 6.12 or newer with `lsm=landlock,...` on the \
+     kernel's command line, or set the layer landlock to best_effort."
+        .to_owned()
+}
+
+/// What to do about a missing system call filter.
+pub(crate) fn seccomp() -> String {
+    "The kernel needs CONFIG_SECCOMP_FILTER, and an outer filter must allow seccomp(2).".to_owned()
+}
+
 /// What to do when a step of the jail failed.
 pub(crate) fn for_step(failure: &JailFailure) -> Option<String> {
     let denied = matches!(failure.errno, Some(libc::EPERM | libc::EACCES));
@@ -56,15 +68,13 @@ pub(crate) fn for_step(failure: &JailFailure) -> Option<String> {
                 .to_owned(),
         ),
         Step::Identity | Step::Root | Step::HostName if denied => Some(user_namespaces()),
-        Step::Landlock => Some(
-            "Landlock is missing or older than ABI 6: boot Linux 6.12 or newer with `lsm=landlock,...` \
-             on the kernel's command line, or set the layer landlock to best_effort."
+        Step::Landlock if missing => Some(
+            "A path of the plan is not in the root: check the program, its loader and the targets of \
+             the binds."
                 .to_owned(),
         ),
-        Step::Seccomp => Some(
-            "The kernel needs CONFIG_SECCOMP_FILTER, and an outer filter must allow seccomp(2)."
-                .to_owned(),
-        ),
+        Step::Landlock => Some(landlock()),
+        Step::Seccomp => Some(seccomp()),
         Step::Execute => Some(
             "The program could not be started inside the root: check that it, its ELF loader and \
              everything on the way to them are among the binds and readable by the identity."

@@ -11,13 +11,22 @@ use seccompiler::{BpfProgram, sock_filter};
 const NUMBER: u32 = 0;
 const FIRST_ARGUMENT: u32 = 16;
 
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const LOAD_MEMORY_X: u16 = (libc::BPF_LDX | libc::BPF_MEM) as u16;
-const STORE: u16 = libc::BPF_ST as u16;
-const XOR: u16 = (libc::BPF_ALU | libc::BPF_XOR | libc::BPF_K) as u16;
-const OR_X: u16 = (libc::BPF_ALU | libc::BPF_OR | libc::BPF_X) as u16;
-const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+const LOAD: u16 = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
+const LOAD_IMMEDIATE: u16 = code(libc::BPF_LD | libc::BPF_IMM);
+const LOAD_MEMORY_X: u16 = code(libc::BPF_LDX | libc::BPF_MEM);
+const STORE: u16 = code(libc::BPF_ST);
+const XOR: u16 = code(libc::BPF_ALU | libc::BPF_XOR | libc::BPF_K);
+const OR_X: u16 = code(libc::BPF_ALU | libc::BPF_OR | libc::BPF_X);
+const JUMP_IF_EQUAL: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
+const RETURN: u16 = code(libc::BPF_RET | libc::BPF_K);
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "operation codes of linux/bpf_common.h are bytes"
+)]
+const fn code(parts: u32) -> u16 {
+    parts as u16
+}
 
 /// The program for these three addresses.
 pub(super) fn program(addresses: [u64; 3]) -> BpfProgram {
@@ -26,7 +35,7 @@ pub(super) fn program(addresses: [u64; 3]) -> BpfProgram {
         // Other calls: straight to the last statement. The distance is filled in below.
         jump(u32::try_from(libc::SYS_execve).unwrap_or(u32::MAX), 0, 0),
         // An immediate of zero in memory slot 0 collects the differences.
-        statement((libc::BPF_LD | libc::BPF_IMM) as u16, 0),
+        statement(LOAD_IMMEDIATE, 0),
         statement(STORE, 0),
     ];
     for (index, address) in (0_u32..).zip(addresses) {

@@ -1,0 +1,58 @@
+//! Reading and writing the small files of a group, with the path in every error.
+
+use std::fs;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::GroupError;
+
+pub(super) fn read(path: &Path) -> Result<String, GroupError> {
+    fs::read_to_string(path).map_err(|source| GroupError::Read {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// A file that holds one number.
+pub(super) fn read_number(path: &Path) -> Result<u64, GroupError> {
+    Ok(read(path)?.trim().parse().unwrap_or(0))
+}
+
+/// The number behind `key` in a file of `key number` lines; 0 if the kernel has no such line.
+pub(super) fn read_keyed(path: &Path, key: &str) -> Result<u64, GroupError> {
+    Ok(keyed(&read(path)?, key))
+}
+
+pub(super) fn keyed(content: &str, key: &str) -> u64 {
+    content
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(name, _)| *name == key)
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+pub(super) fn write(path: &Path, value: &str) -> Result<(), GroupError> {
+    fs::write(path, value).map_err(|source| GroupError::Write {
+        path: path.to_path_buf(),
+        value: value.to_owned(),
+        source,
+    })
+}
+
+/// Opens for writing and keeps open: the permission to write was checked by then.
+pub(super) fn open_writer(path: PathBuf) -> Result<OwnedFd, GroupError> {
+    match File::options().write(true).open(&path) {
+        Ok(file) => Ok(file.into()),
+        Err(source) => Err(GroupError::Read { path, source }),
+    }
+}
+
+/// The processes that a `cgroup.procs` file lists.
+pub(super) fn read_pids(path: &Path) -> Result<Vec<i32>, GroupError> {
+    Ok(read(path)?
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect())
+}

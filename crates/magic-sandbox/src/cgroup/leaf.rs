@@ -1,0 +1,272 @@
+//! One group for one program: limits, counters, and an end that leaves nothing.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::hierarchy::Hierarchy;
+use super::{GroupError, Limits, files};
+use crate::layers::Enforcement;
+use crate::pidfd::PidFd;
+
+/// What a group has used since it was made. A group that is handed on keeps counting: who compares
+/// takes differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Processes that the out-of-memory killer took.
+    pub oom_kills: u64,
+    /// Memory charged now, in bytes.
+    pub memory_bytes: u64,
+    /// The highest memory use in bytes; 0 where the kernel does not tell.
+    pub memory_peak_bytes: u64,
+    /// Processor time in microseconds.
+    pub cpu_micros: u64,
+}
+
+/// One group for one program.
+///
+/// The files by which processes are moved and killed stay open, so that using a leaf needs no path.
+#[derive(Debug)]
+pub struct Leaf {
+    hierarchy: Arc<dyn Hierarchy>,
+    name: PathBuf,
+    /// What was written last; a lock, so that a group can be killed while somebody else reads it.
+    limits: Mutex<Limits>,
+    joins: Vec<OwnedFd>,
+    kill: Option<OwnedFd>,
+}
+
+impl Leaf {
+    pub(super) fn create(
+        hierarchy: Arc<dyn Hierarchy>,
+        base: &str,
+        name: &str,
+    ) -> Result<Self, GroupError> {
+        let name = Path::new(base).join(name);
+        let mut leaf = Self {
+            hierarchy,
+            name,
+            limits: Mutex::new(Limits::default()),
+            joins: Vec::new(),
+            kill: None,
+        };
+        for directory in leaf.directories() {
+            if let Err(source) = std::fs::create_dir(&directory) {
+                let failure = GroupError::Create {
+                    path: directory,
+                    source,
+                };
+                // What was made so far goes again; what existed before stays busy or stays empty.
+                if !leaf.joins.is_empty() {
+                    let _ = leaf.remove();
+                }
+                return Err(failure);
+            }
+            leaf.joins
+                .push(files::open_writer(directory.join("cgroup.procs"))?);
+        }
+        leaf.kill = leaf
+            .hierarchy
+            .kill_file(&leaf.name)
+            .map(files::open_writer)
+            .transpose()?;
+        Ok(leaf)
+    }
+
+    /// The directories of the group, one for each tree.
+    #[must_use]
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let join = |parent: &PathBuf| parent.join(&self.name);
+        self.hierarchy.parents().iter().map(join).collect()
+    }
+
+    /// Sets the limits; writes only what changed since the last call.
+    ///
+    /// # Errors
+    /// The kernel refuses a value, or cannot shrink the group below what it uses.
+    pub fn set_limits(&self, limits: &Limits) -> Result<(), GroupError> {
+        let mut written = self.written();
+        self.hierarchy.set_limits(&self.name, &written, limits)?;
+        *written = *limits;
+        Ok(())
+    }
+
+    /// Moves a process, with all its threads, into the group.
+    ///
+    /// A number may be reused: the caller holds a [`PidFd`] of the process and asks it, after this
+    /// call, whether the process still lives.
+    ///
+    /// # Errors
+    /// `ESRCH` inside if the process is gone.
+    pub fn attach(&self, pid: i32) -> Result<(), GroupError> {
+        let value = pid.to_string();
+        for (join, directory) in self.joins.iter().zip(self.directories()) {
+            rustix::io::write(join, value.as_bytes()).map_err(|source| GroupError::Write {
+                path: directory.join("cgroup.procs"),
+                value: value.clone(),
+                source: source.into(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Reads the counters.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn usage(&self) -> Result<Usage, GroupError> {
+        self.hierarchy.usage(&self.name)
+    }
+
+    /// Starts the count of the memory peak anew, where the kernel can (version 1).
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn reset_peak(&self) -> Result<(), GroupError> {
+        self.hierarchy.reset_peak(&self.name)
+    }
+
+    /// Kills everything inside and waits until it is empty, or `patience` is over. The limit of
+    /// processor time is lifted for that; the next [`Leaf::set_limits`] sets it again.
+    ///
+    /// # Errors
+    /// [`GroupError::StillRunning`] after `patience`.
+    pub fn kill(&self, patience: Duration) -> Result<(), GroupError> {
+        let deadline = Instant::now() + patience;
+        if self.pids()?.is_empty() {
+            return Ok(());
+        }
+        if self.written().cpu_millicores.take().is_some() {
+            self.hierarchy.unthrottle(&self.name)?;
+        }
+        match &self.kill {
+            Some(kill) => {
+                rustix::io::write(kill, b"1").map_err(|source| GroupError::Write {
+                    path: self.name.join("cgroup.kill"),
+                    value: "1".to_owned(),
+                    source: source.into(),
+                })?;
+            }
+            None => {
+                self.written().pids = Some(0);
+                self.hierarchy.forbid_processes(&self.name)?;
+            }
+        }
+        loop {
+            let pids = self.pids()?;
+            if pids.is_empty() {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(GroupError::StillRunning {
+                    path: self.name.clone(),
+                    count: pids.len(),
+                });
+            }
+            // A process that ended meanwhile cannot be opened; the next look will not list it.
+            let processes: Vec<PidFd> = pids
+                .iter()
+                .filter_map(|pid| PidFd::open(*pid).ok())
+                .collect();
+            if self.kill.is_none() {
+                // The numbers were read before the descriptors were opened, so one of them may name a
+                // stranger by now. Who is still listed after that is really ours.
+                let still = self.pids()?;
+                for process in processes.iter().filter(|p| still.contains(&p.pid())) {
+                    let _ = process.kill();
+                }
+            }
+            wait_for_one(&processes, left.min(Duration::from_millis(20)));
+        }
+    }
+
+    /// Whether no process is inside.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn is_empty(&self) -> Result<bool, GroupError> {
+        Ok(self.pids()?.is_empty())
+    }
+
+    /// The processes inside any of the group's directories, by their numbers in our pid namespace.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn pids(&self) -> Result<Vec<i32>, GroupError> {
+        let mut all = Vec::new();
+        for directory in self.directories() {
+            all.extend(files::read_pids(&directory.join("cgroup.procs"))?);
+        }
+        all.sort_unstable();
+        all.dedup();
+        Ok(all)
+    }
+
+    /// Removes the group. The kernel may answer EBUSY for some milliseconds after the last process
+    /// has ended, so this tries again, for a second at most.
+    ///
+    /// # Errors
+    /// It is still busy after that.
+    pub fn remove(self) -> Result<(), GroupError> {
+        let directories = self.directories();
+        drop((self.joins, self.kill));
+        remove_directories(&directories)
+    }
+
+    /// A panic while the lock is held leaves plain numbers behind, which are still good.
+    fn written(&self) -> MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn join_descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.joins.iter().map(AsFd::as_fd).collect()
+    }
+
+    pub(crate) fn enforcement(&self) -> Enforcement {
+        self.hierarchy.enforcement()
+    }
+}
+
+/// Waits until one of the processes has ended, or `patience` is over.
+fn wait_for_one(processes: &[PidFd], patience: Duration) {
+    let mut entries: Vec<PollFd<'_>> = processes
+        .iter()
+        .map(|process| PollFd::new(process, PollFlags::IN))
+        .collect();
+    let timeout = Timespec {
+        tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    // An interrupted wait is a shorter one; the caller looks again in any case.
+    let _ = rustix::event::poll(&mut entries, Some(&timeout));
+}
+
+/// Removes empty groups, trying again while the kernel still holds them.
+pub(super) fn remove_directories(directories: &[PathBuf]) -> Result<(), GroupError> {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    for path in directories {
+        loop {
+            match std::fs::remove_dir(path) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error)
+                    if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline =>
+                {
+                    wait_for_one(&[], Duration::from_millis(1));
+                }
+                Err(source) => {
+                    return Err(GroupError::Remove {
+                        path: path.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
