@@ -23,6 +23,8 @@ mod compile;
 mod defaults;
 mod explain;
 mod graph;
+mod keywords;
+mod references;
 mod survey;
 
 /// The dialects of JSON Schema that contracts may use.
@@ -156,6 +158,17 @@ impl Schema {
     /// # Errors
     /// What is wrong with the value, at least one violation and at most twenty.
     pub fn admit(&self, value: Value) -> Result<ValidValue, Vec<Violation>> {
+        let depth = depth_of(&value);
+        // Validation recurses with the value and with the chain of subschemas at every level.
+        if depth.saturating_mul(self.compiled.graph.chain.max(1)) > SHALLOW {
+            on_deep_stack(|| self.judge(value, depth))
+                .unwrap_or_else(|| Err(vec![explain::unjudged()]))
+        } else {
+            self.judge(value, depth)
+        }
+    }
+
+    fn judge(&self, value: Value, depth: usize) -> Result<ValidValue, Vec<Violation>> {
         let compiled = &self.compiled;
         let mut value = value;
         defaults::apply(&compiled.graph, &mut value).map_err(|violation| vec![violation])?;
@@ -166,8 +179,35 @@ impl Schema {
                 &compiled.validator,
                 &compiled.graph,
                 &value,
+                depth,
             ))
         }
+    }
+}
+
+/// Up to so many nested subschema evaluations fit into an ordinary thread's stack with room to
+/// spare, in an unoptimized build too.
+const SHALLOW: usize = 200;
+
+/// The stack for everything deeper.
+const DEEP_STACK: usize = 64 << 20;
+
+/// Runs something that recurses deeply on a thread with a large stack. Memory is used only as far as
+/// the recursion really goes. Nothing comes back if no thread could be had or the work panicked; the
+/// callers refuse then.
+fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(DEEP_STACK);
+        builder.spawn_scoped(scope, work).ok()?.join().ok()
+    })
+}
+
+/// How deep a value is nested.
+fn depth_of(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth_of).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth_of).max().unwrap_or(0),
+        _ => 0,
     }
 }
 

@@ -19,10 +19,18 @@ const DEEPEST: usize = 100;
 
 /// Fills in all defaults of a value.
 pub(super) fn apply(graph: &Graph, value: &mut Value) -> Result<(), Violation> {
-    if !graph.places.first().is_some_and(|place| place.reaches_default) {
+    if !graph
+        .places
+        .first()
+        .is_some_and(|place| place.reaches_default)
+    {
         return Ok(());
     }
-    let mut filling = Filling { graph, bytes_left: MOST_BYTES, steps_left: MOST_STEPS };
+    let mut filling = Filling {
+        graph,
+        bytes_left: MOST_BYTES,
+        steps_left: MOST_STEPS,
+    };
     filling.fill(0, value, 0).map_err(|TooMuch| {
         Violation::new(
             String::new(),
@@ -44,7 +52,13 @@ struct Filling<'g> {
 impl<'g> Filling<'g> {
     fn fill(&mut self, index: usize, value: &mut Value, depth: usize) -> Result<(), TooMuch> {
         let graph = self.graph;
-        let Some(place) = graph.places.get(index).filter(|place| place.reaches_default) else { return Ok(()) };
+        let Some(place) = graph
+            .places
+            .get(index)
+            .filter(|place| place.reaches_default)
+        else {
+            return Ok(());
+        };
         self.steps_left = self.steps_left.checked_sub(1).ok_or(TooMuch)?;
         if depth > DEEPEST {
             return Err(TooMuch);
@@ -58,7 +72,8 @@ impl<'g> Filling<'g> {
                     if !members.contains_key(name)
                         && let Some(default) = self.default_of(*target)
                     {
-                        self.bytes_left = self.bytes_left.checked_sub(size(default)).ok_or(TooMuch)?;
+                        self.bytes_left =
+                            self.bytes_left.checked_sub(size(default)).ok_or(TooMuch)?;
                         members.insert(name.clone(), default.clone());
                     }
                     if let Some(member) = members.get_mut(name) {
@@ -86,7 +101,9 @@ impl<'g> Filling<'g> {
         depth: usize,
     ) -> Result<(), TooMuch> {
         // Where patterns name members too, which members are additional is the validator's business.
-        let Some(target) = place.additional.filter(|_| place.any_member.is_empty()) else { return Ok(()) };
+        let Some(target) = place.additional.filter(|_| place.any_member.is_empty()) else {
+            return Ok(());
+        };
         for (name, member) in members.iter_mut() {
             if !place.properties.iter().any(|(known, _)| known == name) {
                 self.fill(target, member, depth + 1)?;
@@ -98,8 +115,16 @@ impl<'g> Filling<'g> {
     /// The default of a place, or of what it certainly refers to.
     fn default_of(&mut self, index: usize) -> Option<&'g Value> {
         let graph = self.graph;
-        let place = graph.places.get(index).filter(|place| place.reaches_default)?;
-        place.default.as_ref().or_else(|| place.certain.iter().find_map(|target| self.default_of(*target)))
+        let place = graph
+            .places
+            .get(index)
+            .filter(|place| place.reaches_default)?;
+        place.default.as_ref().or_else(|| {
+            place
+                .certain
+                .iter()
+                .find_map(|target| self.default_of(*target))
+        })
     }
 }
 
@@ -108,7 +133,10 @@ fn size(value: &Value) -> usize {
     16 + match value {
         Value::String(text) => text.len(),
         Value::Array(items) => items.iter().map(size).sum(),
-        Value::Object(members) => members.iter().map(|(name, value)| name.len() + size(value)).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| name.len() + size(value))
+            .sum(),
         _ => 0,
     }
 }

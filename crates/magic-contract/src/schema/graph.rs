@@ -110,8 +110,9 @@ impl Graph {
                 sources[*target].push(index);
             }
         }
-        let mut open: Vec<usize> =
-            (0..self.places.len()).filter(|index| self.places[*index].default.is_some()).collect();
+        let mut open: Vec<usize> = (0..self.places.len())
+            .filter(|index| self.places[*index].default.is_some())
+            .collect();
         while let Some(index) = open.pop() {
             if !std::mem::replace(&mut self.places[index].reaches_default, true) {
                 open.extend(&sources[index]);
@@ -128,7 +129,9 @@ impl Graph {
         let mut width = 1usize;
         let mut overlap = 1usize;
         for start in 0..self.places.len() {
-            let Some(closure) = self.unfolded(start) else { return 0 };
+            let Some(closure) = self.unfolded(start) else {
+                return 0;
+            };
             width = width.max(closure.len());
             overlap = overlap.max(self.largest_overlap(&closure));
         }
@@ -172,7 +175,14 @@ impl Graph {
         }
         // A named member may be covered by the catch-alls of other places as well.
         let lone = closure.len() == 1;
-        let catch_all = if lone { closure.iter().map(|index| self.places[*index].any_member.len()).sum() } else { others };
+        let catch_all = if lone {
+            closure
+                .iter()
+                .map(|index| self.places[*index].any_member.len())
+                .sum()
+        } else {
+            others
+        };
         let most_named = named.values().max().copied().unwrap_or(0);
         (most_named + catch_all).max(others).max(items)
     }
@@ -190,7 +200,13 @@ impl Graph {
             let index = segment.parse::<usize>().ok();
             let mut next = Vec::new();
             for place in current.iter().map(|index| &self.places[*index]) {
-                next.extend(place.properties.iter().filter(|(name, _)| name == segment).map(|(_, target)| *target));
+                next.extend(
+                    place
+                        .properties
+                        .iter()
+                        .filter(|(name, _)| name == segment)
+                        .map(|(_, target)| *target),
+                );
                 next.extend(place.additional.iter().chain(&place.any_member));
                 if let Some(index) = index {
                     next.extend(place.first_items.get(index));
