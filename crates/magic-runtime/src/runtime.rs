@@ -113,7 +113,7 @@ impl Runtime {
             logs: RunLogs::new(RunLogLimits::default()),
             privileged: rustix::process::geteuid().is_root(),
             exit_information: AtomicBool::new(false),
-            next_uid: AtomicU32::new(0),
+            next_uid: AtomicU32::new(first_uid(limits.uid_count)),
             limits,
         };
         let shared = Shared {
@@ -233,6 +233,12 @@ impl Runtime {
             tracing::warn!(%error, "control groups were left behind");
         }
     }
+}
+
+/// Where this supervisor begins to count host uids: two supervisors on one host
+/// are unlikely to give out the same ones, and by far not at the same time.
+fn first_uid(count: u32) -> u32 {
+    std::process::id().wrapping_mul(1_000) % count
 }
 
 /// The groups of this supervisor, or none where the policy can live without.

@@ -180,7 +180,11 @@ async fn execute(launcher: &Arc<Launcher>) -> Result<(Report, Vec<Attempt>), Str
         let kept = matches!(process.pidfd().exit_information(), Ok(Some(_)));
         launcher.exit_information.store(kept, Ordering::Release);
     }
-    launcher.cleaner.template(process, leaf);
+    if ended {
+        launcher.cleaner.worker(process, leaf, None);
+    } else {
+        launcher.cleaner.template(process, leaf);
+    }
     let attempts: Vec<Attempt> = serde_json::from_slice(&output).map_err(|_| {
         let talk = String::from_utf8_lossy(&errors);
         format!(
