@@ -29,7 +29,7 @@ TRACEBACK_LIMIT = 16 * 1024
 _FRAMES = 100
 #: Exceptions of one chain or group that are shown.
 _EXCEPTIONS = 32
-#: Bytes of details that travel with an error.
+#: Characters kept of an author's code.
 _CODE_LIMIT = 128
 
 
