@@ -37,13 +37,23 @@ pub(super) fn compile(value: &Value) -> Result<Compiled, Vec<SchemaProblem>> {
 }
 
 fn compile_in(value: &Value, dialect: Dialect) -> Result<Compiled, Vec<SchemaProblem>> {
-    let Survey { graph, mut problems, warnings } = survey(value, dialect);
+    let Survey {
+        graph,
+        mut problems,
+        warnings,
+    } = survey(value, dialect);
     problems.extend(breaches(value, dialect));
     if !problems.is_empty() {
         return Err(problems);
     }
     let validator = build(value, dialect).map_err(|error| vec![reword(&error)])?;
-    Ok(Compiled { value: value.clone(), dialect, validator, graph, warnings })
+    Ok(Compiled {
+        value: value.clone(),
+        dialect,
+        validator,
+        graph,
+        warnings,
+    })
 }
 
 fn dialect(value: &Value) -> Result<Dialect, SchemaProblem> {

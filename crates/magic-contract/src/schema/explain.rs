@@ -48,7 +48,12 @@ pub(super) fn findings(validator: &Validator, graph: &Graph, value: &Value) -> V
 /// validator failed. Refusing is the safe side.
 pub(super) fn unjudged() -> Violation {
     let expected = "a value that can be judged".to_owned();
-    Violation::new(String::new(), "schema", expected, "one that could not be".to_owned())
+    Violation::new(
+        String::new(),
+        "schema",
+        expected,
+        "one that could not be".to_owned(),
+    )
 }
 
 /// For values so deep, under schemas so branched, that finding the place would take too long.
