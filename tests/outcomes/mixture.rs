@@ -34,20 +34,32 @@ const CONCURRENCY: usize = 16;
 #[test]
 fn a_thousand_bad_requests_among_a_thousand_good_ones() {
     let controllers = attacks(Controllers::new(), "Patient", "60s");
-    let controllers = attacks(controllers, "Hasty", "300ms").with("Echo", "resources: {timeout: 60s}", ECHO);
+    let controllers =
+        attacks(controllers, "Hasty", "300ms").with("Echo", "resources: {timeout: 60s}", ECHO);
     let mounts = traces::mounts();
     let server = Server::start(controllers);
     // The first of each makes what is made once.
     drive(&server, 64);
     settle(&server);
-    let (memory, descriptors) = (traces::resident_kib(server.pid()), traces::descriptors(server.pid()));
+    let (memory, descriptors) = (
+        traces::resident_kib(server.pid()),
+        traces::descriptors(server.pid()),
+    );
 
     let wrong = drive(&server, REQUESTS);
-    assert!(wrong.is_empty(), "{} wrong answers, for example {:#?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+    assert!(
+        wrong.is_empty(),
+        "{} wrong answers, for example {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(5)]
+    );
 
     settle(&server);
     let growth = traces::resident_kib(server.pid()).saturating_sub(memory);
-    assert!(growth < 48 * 1024, "the supervisor grew by {growth} KiB from {memory} KiB");
+    assert!(
+        growth < 48 * 1024,
+        "the supervisor grew by {growth} KiB from {memory} KiB"
+    );
     // A few more idle connections of the event loop do not matter; two per
     // request would.
     let more = traces::descriptors(server.pid()).saturating_sub(descriptors);
@@ -58,16 +70,24 @@ fn a_thousand_bad_requests_among_a_thousand_good_ones() {
     let descendants = traces::descendants(pid);
     assert!(server.stop().success());
     wait_for("every process of the server to be gone", || {
-        descendants.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+        descendants
+            .iter()
+            .all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+            .then_some(())
     });
-    assert_eq!(traces::control_groups(pid), Vec::<std::path::PathBuf>::new());
+    assert_eq!(
+        traces::control_groups(pid),
+        Vec::<std::path::PathBuf>::new()
+    );
     assert!(!socket.exists(), "the socket is left");
 }
 
 /// Waits until only templates and stocked workers are left: three controllers
 /// with a template and at most two workers each.
 fn settle(server: &Server) {
-    wait_for("the processes of requests to be gone", || (traces::descendants(server.pid()).len() <= 9).then_some(()));
+    wait_for("the processes of requests to be gone", || {
+        (traces::descendants(server.pid()).len() <= 9).then_some(())
+    });
 }
 
 /// Sends requests, every other one bad, and returns what was not as expected.
@@ -83,7 +103,10 @@ fn drive(server: &Server, requests: usize) -> Vec<String> {
                         return;
                     }
                     if let Err(text) = one(server, number) {
-                        wrong.lock().expect("no thread panics with the lock").push(text);
+                        wrong
+                            .lock()
+                            .expect("no thread panics with the lock")
+                            .push(text);
                     }
                 }
             });
@@ -96,10 +119,18 @@ fn one(server: &Server, number: usize) -> Result<(), String> {
     if number.is_multiple_of(2) {
         let answer = server.execute("Echo", &json!({"value": number}));
         let right = answer.status == 200 && answer.body["result"] == json!({"echo": 2 * number});
-        return if right { Ok(()) } else { Err(format!("good request {number}: {answer:?}")) };
+        return if right {
+            Ok(())
+        } else {
+            Err(format!("good request {number}: {answer:?}"))
+        };
     }
     let (controller, kind, code, reason) = BAD[number / 2 % BAD.len()];
     let answer = server.execute(controller, &json!({"kind": kind}));
     let right = (answer.code(), answer.reason()) == (code, reason);
-    if right { Ok(()) } else { Err(format!("{kind} ({number}): {answer:?}")) }
+    if right {
+        Ok(())
+    } else {
+        Err(format!("{kind} ({number}): {answer:?}"))
+    }
 }

@@ -10,7 +10,11 @@ pub(crate) fn attacks(controllers: Controllers, name: &str, timeout: &str) -> Co
         "output: {{type: object, not: {{required: [unexpected]}}}}\n\
          resources: {{cpu: 1.0, memory: 64Mi, timeout: {timeout}, pids: 16}}"
     );
-    controllers.with(name, &contract, &include_str!("attacks.py").replace("class Attack(", &format!("class {name}(")))
+    controllers.with(
+        name,
+        &contract,
+        &include_str!("attacks.py").replace("class Attack(", &format!("class {name}(")),
+    )
 }
 
 fn serve() -> Server {
@@ -20,7 +24,12 @@ fn serve() -> Server {
 
 fn attack(server: &Server, controller: &str, kind: &str) -> (u16, String, String, Value) {
     let answer = server.execute(controller, &json!({"kind": kind}));
-    (answer.status, answer.code().to_owned(), answer.reason().to_owned(), answer.body)
+    (
+        answer.status,
+        answer.code().to_owned(),
+        answer.reason().to_owned(),
+        answer.body,
+    )
 }
 
 /// Every way of ending has its code and reason, and the next request is served.
@@ -39,7 +48,7 @@ fn every_attack_has_its_answer() {
         ("Patient", "hard_exit", 500, "E3003", "exited"),
         ("Patient", "crash", 500, "E3003", "signal"),
         ("Patient", "abort", 500, "E3003", "signal"),
-        ("Patient", "deep", 500, "E3003", "signal"),
+        ("Patient", "deep", 500, "E3002", "none"),
         ("Patient", "forbidden_call", 403, "E2005", "none"),
         ("Patient", "garbage", 500, "E3003", "protocol"),
         ("Patient", "no_frame", 500, "E3003", "protocol"),
@@ -77,7 +86,10 @@ fn structured_errors_travel() {
     assert_eq!(details["controller_details"], json!({"id": 7}));
     let traceback = details["traceback"].as_str().expect("a traceback");
     assert!(traceback.contains("controller.py"), "{traceback}");
-    assert!(!traceback.contains("/magic/sdk"), "only the author's frames: {traceback}");
+    assert!(
+        !traceback.contains("/magic/sdk"),
+        "only the author's frames: {traceback}"
+    );
 }
 
 /// A gigabyte on standard output neither blocks nor fills anything.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use jiff::Timestamp;
 use magic_contract::{ErrorCode, Failure, Reason};
 use serde::Serialize;
@@ -92,6 +92,8 @@ impl Refusal {
         *response.body_mut() = Body::from(text);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // The router has stated the length of the empty body that is replaced here.
+        headers.remove(CONTENT_LENGTH);
         let retry_after = self.retry_after.or_else(|| {
             (self.failure.code == ErrorCode::NoCapacity).then_some(Duration::from_secs(1))
         });

@@ -46,7 +46,7 @@ impl Leaves {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        let mut leaf = match idle {
+        let leaf = match idle {
             Some(leaf) => leaf,
             None => self.make()?,
         };
@@ -57,7 +57,7 @@ impl Leaves {
                 // refused by the kernel; such a leaf is not worth keeping.
                 let _ = leaf.remove();
                 tracing::debug!(%error, "a leaf did not take its limits and was replaced");
-                let mut leaf = self.make()?;
+                let leaf = self.make()?;
                 leaf.set_limits(limits)?;
                 Ok(Some(leaf))
             }
