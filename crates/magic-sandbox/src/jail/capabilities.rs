@@ -16,9 +16,15 @@ pub(super) fn drop_all() -> Result<Enforcement, JailFailure> {
         move |error: rustix::io::Errno| JailFailure::new(Step::Capabilities, detail, &error.into())
     };
     let before = rustix::thread::capabilities(None).map_err(failed("read capabilities"))?;
+    // A change of user id without a user namespace keeps the permitted set and clears the effective one.
+    let raised = CapabilitySets {
+        effective: before.permitted,
+        ..before
+    };
+    rustix::thread::set_capabilities(None, raised).map_err(failed("raise capabilities"))?;
     // Without CAP_SETPCAP (an ordinary user without a user namespace) the bounding set and the secure
     // bits stay as they are; no_new_privs keeps them from mattering.
-    let may_lock = before.effective.contains(CapabilitySet::SETPCAP);
+    let may_lock = before.permitted.contains(CapabilitySet::SETPCAP);
     if may_lock {
         empty_bounding_set()?;
         let locked = CapabilitiesSecureBits::NO_ROOT

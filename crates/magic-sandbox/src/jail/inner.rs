@@ -62,7 +62,7 @@ fn build(
             .map_err(|error| failed(Step::HostName, "set the host name")(error.into()))?;
     }
     if *report.enforcement(Layer::Mount) == Enforcement::Full {
-        let standing = layer(plan.layers.mount, || {
+        let standing = layer(plan.layers.mount, Step::Root, || {
             root::enter(&plan.root, sources).map(|()| Enforcement::Full)
         })?;
         report.record(Layer::Mount, standing);
@@ -72,6 +72,8 @@ fn build(
     let private_root = *report.enforcement(Layer::Mount) == Enforcement::Full;
     rustix::process::chdir(&plan.working_directory)
         .map_err(|error| failed(Step::Root, "enter the working directory")(error.into()))?;
+
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
 
     // A kernel without keyrings has nothing to leave; a full quota of keys leaves the old one, which
     // the filter keeps out of reach.
@@ -98,7 +100,7 @@ fn build(
     signals::reset_all().map_err(failed(Step::Execute, "reset signals"))?;
 
     if let Some(filters) = filters {
-        let standing = layer(plan.layers.seccomp, || {
+        let standing = layer(plan.layers.seccomp, Step::Seccomp, || {
             seccomp::install(&filters).map_err(|error| {
                 JailFailure::refused(Step::Seccomp, format!("install the filter: {error}"))
             })?;
@@ -116,13 +118,14 @@ fn build(
 /// Runs one layer at its level: what fails is an error if required, and a remark if not.
 fn layer(
     level: Level,
+    step: Step,
     build: impl FnOnce() -> Result<Enforcement, JailFailure>,
 ) -> Result<Enforcement, JailFailure> {
     match (level, build()) {
         (Level::Required, Ok(Enforcement::Full)) => Ok(Enforcement::Full),
         (Level::Required, Ok(less)) => Err(JailFailure::refused(
-            Step::Execute,
-            format!("a required layer stands only in part: {less}"),
+            step,
+            format!("the layer is required and stands only in part: {less}"),
         )),
         (Level::Required, Err(failure)) => Err(failure),
         (_, Ok(standing)) => Ok(standing),
@@ -138,7 +141,7 @@ fn lose_privileges(
 ) -> Result<(), JailFailure> {
     let layers = &plan.layers;
     if layers.resource_limits != Level::Off {
-        let standing = layer(layers.resource_limits, || {
+        let standing = layer(layers.resource_limits, Step::ResourceLimits, || {
             limits::set(&plan.limits).map(|()| Enforcement::Full)
         })?;
         report.record(Layer::ResourceLimits, standing);
@@ -147,13 +150,19 @@ fn lose_privileges(
         identity::take_host(plan, true)?;
     }
     if layers.capabilities != Level::Off {
-        let standing = layer(layers.capabilities, capabilities::drop_all)?;
+        let standing = layer(
+            layers.capabilities,
+            Step::Capabilities,
+            capabilities::drop_all,
+        )?;
         report.record(Layer::Capabilities, standing);
     }
     rustix::thread::set_no_new_privs(true)
         .map_err(|error| failed(Step::NoNewPrivileges, "set no_new_privs")(error.into()))?;
     if layers.landlock != Level::Off {
-        let standing = layer(layers.landlock, || landlock::enter(plan, private_root))?;
+        let standing = layer(layers.landlock, Step::Landlock, || {
+            landlock::enter(plan, private_root)
+        })?;
         report.record(Layer::Landlock, standing);
     }
     Ok(())
@@ -204,7 +213,8 @@ fn follow_supervisor(socket: &OwnedFd) -> Result<(), JailFailure> {
 fn leave_session() -> Result<(), JailFailure> {
     rustix::process::setsid()
         .map_err(|error| failed(Step::Session, "make a session")(error.into()))?;
-    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    // Everyone inside may walk the directories of the root; the program's own mask comes later.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
     Ok(())
 }
 

@@ -8,7 +8,10 @@ pub(super) const ALLOWED: &[Allowed] = &[call(
     "This architecture's form of sync_file_range.",
 )];
 
-pub(super) const DENIED: &[Refused] = &[];
+pub(super) const DENIED: &[Refused] = &[Refused {
+    reason: "The older asynchronous interface has no user here; libc does not name this call.",
+    calls: &[("io_pgetevents", 292)],
+}];
 
 /// Numbers that the kernel reserves and never implemented, or removed.
 #[cfg(test)]

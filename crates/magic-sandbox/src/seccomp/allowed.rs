@@ -109,8 +109,16 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_statfs,
         "os.statvfs; SQLite asks for the kind of file system.",
     ),
-    call("fstatfs", libc::SYS_fstatfs, "os.fstatvfs."),
-    call("faccessat", libc::SYS_faccessat, "os.access."),
+    call(
+        "fstatfs",
+        libc::SYS_fstatfs,
+        "Python answers os.fstatvfs by it.",
+    ),
+    call(
+        "faccessat",
+        libc::SYS_faccessat,
+        "Python answers os.access by it.",
+    ),
     call(
         "faccessat2",
         libc::SYS_faccessat2,
@@ -240,12 +248,12 @@ pub(super) const ALLOWED: &[Allowed] = &[
     call(
         "timerfd_settime",
         libc::SYS_timerfd_settime,
-        "See timerfd_create.",
+        "It is used together with timerfd_create.",
     ),
     call(
         "timerfd_gettime",
         libc::SYS_timerfd_gettime,
-        "See timerfd_create.",
+        "It is used together with timerfd_create.",
     ),
     call(
         "ppoll",
@@ -262,16 +270,32 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_epoll_create1,
         "asyncio's default loop makes one.",
     ),
-    call("epoll_ctl", libc::SYS_epoll_ctl, "See epoll_create1."),
-    call("epoll_pwait", libc::SYS_epoll_pwait, "See epoll_create1."),
-    call("epoll_pwait2", libc::SYS_epoll_pwait2, "See epoll_create1."),
+    call(
+        "epoll_ctl",
+        libc::SYS_epoll_ctl,
+        "It is used together with epoll_create1.",
+    ),
+    call(
+        "epoll_pwait",
+        libc::SYS_epoll_pwait,
+        "It is used together with epoll_create1.",
+    ),
+    call(
+        "epoll_pwait2",
+        libc::SYS_epoll_pwait2,
+        "It is used together with epoll_create1.",
+    ),
     call("futex", libc::SYS_futex, "Locks and conditions of threads."),
     call(
         "nanosleep",
         libc::SYS_nanosleep,
         "time.sleep in older C libraries.",
     ),
-    call("clock_nanosleep", libc::SYS_clock_nanosleep, "time.sleep."),
+    call(
+        "clock_nanosleep",
+        libc::SYS_clock_nanosleep,
+        "Python answers time.sleep by it.",
+    ),
     call(
         "restart_syscall",
         libc::SYS_restart_syscall,
@@ -357,14 +381,26 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_mlock,
         "Cryptographic libraries lock keys; the limit is small.",
     ),
-    call("munlock", libc::SYS_munlock, "See mlock."),
+    call(
+        "munlock",
+        libc::SYS_munlock,
+        "It is used together with mlock.",
+    ),
     call(
         "mbind",
         libc::SYS_mbind,
         "numpy's linear algebra places its own memory.",
     ),
-    call("get_mempolicy", libc::SYS_get_mempolicy, "See mbind."),
-    call("set_mempolicy", libc::SYS_set_mempolicy, "See mbind."),
+    call(
+        "get_mempolicy",
+        libc::SYS_get_mempolicy,
+        "It is used together with mbind.",
+    ),
+    call(
+        "set_mempolicy",
+        libc::SYS_set_mempolicy,
+        "It is used together with mbind.",
+    ),
     call(
         "membarrier",
         libc::SYS_membarrier,
@@ -405,7 +441,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
         "Thread libraries look at their own list.",
     ),
     call("rseq", libc::SYS_rseq, "glibc registers each thread."),
-    call("sched_yield", libc::SYS_sched_yield, "os.sched_yield."),
+    call(
+        "sched_yield",
+        libc::SYS_sched_yield,
+        "Python answers os.sched_yield by it.",
+    ),
     call(
         "sched_getaffinity",
         libc::SYS_sched_getaffinity,
@@ -424,12 +464,12 @@ pub(super) const ALLOWED: &[Allowed] = &[
     call(
         "sched_get_priority_max",
         libc::SYS_sched_get_priority_max,
-        "os.sched_get_priority_max.",
+        "Python answers os.sched_get_priority_max by it.",
     ),
     call(
         "sched_get_priority_min",
         libc::SYS_sched_get_priority_min,
-        "os.sched_get_priority_min.",
+        "Python answers os.sched_get_priority_min by it.",
     ),
     call(
         "getcpu",
@@ -461,8 +501,12 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_setrlimit,
         "Lowering own limits; the hard limits hold.",
     ),
-    call("getrusage", libc::SYS_getrusage, "resource.getrusage."),
-    call("times", libc::SYS_times, "os.times."),
+    call(
+        "getrusage",
+        libc::SYS_getrusage,
+        "Python answers resource.getrusage by it.",
+    ),
+    call("times", libc::SYS_times, "Python answers os.times by it."),
     call(
         "sysinfo",
         libc::SYS_sysinfo,
@@ -473,11 +517,31 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_uname,
         "platform and os.uname; the host name is the namespace's.",
     ),
-    call("getpid", libc::SYS_getpid, "os.getpid."),
-    call("getppid", libc::SYS_getppid, "os.getppid."),
-    call("gettid", libc::SYS_gettid, "threading.get_native_id."),
-    call("getpgid", libc::SYS_getpgid, "os.getpgid."),
-    call("getsid", libc::SYS_getsid, "os.getsid."),
+    call(
+        "getpid",
+        libc::SYS_getpid,
+        "Python answers os.getpid by it.",
+    ),
+    call(
+        "getppid",
+        libc::SYS_getppid,
+        "Python answers os.getppid by it.",
+    ),
+    call(
+        "gettid",
+        libc::SYS_gettid,
+        "Python answers threading.get_native_id by it.",
+    ),
+    call(
+        "getpgid",
+        libc::SYS_getpgid,
+        "Python answers os.getpgid by it.",
+    ),
+    call(
+        "getsid",
+        libc::SYS_getsid,
+        "Python answers os.getsid by it.",
+    ),
     call("getuid", libc::SYS_getuid, "site and os ask who runs them."),
     call(
         "geteuid",
@@ -490,9 +554,21 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_getegid,
         "site and os ask who runs them.",
     ),
-    call("getresuid", libc::SYS_getresuid, "os.getresuid."),
-    call("getresgid", libc::SYS_getresgid, "os.getresgid."),
-    call("getgroups", libc::SYS_getgroups, "os.getgroups."),
+    call(
+        "getresuid",
+        libc::SYS_getresuid,
+        "Python answers os.getresuid by it.",
+    ),
+    call(
+        "getresgid",
+        libc::SYS_getresgid,
+        "Python answers os.getresgid by it.",
+    ),
+    call(
+        "getgroups",
+        libc::SYS_getgroups,
+        "Python answers os.getgroups by it.",
+    ),
     call(
         "capget",
         libc::SYS_capget,
@@ -527,7 +603,7 @@ pub(super) const ALLOWED: &[Allowed] = &[
     call(
         "rt_sigpending",
         libc::SYS_rt_sigpending,
-        "signal.sigpending.",
+        "Python answers signal.sigpending by it.",
     ),
     call(
         "rt_sigsuspend",
@@ -537,7 +613,7 @@ pub(super) const ALLOWED: &[Allowed] = &[
     call(
         "rt_sigtimedwait",
         libc::SYS_rt_sigtimedwait,
-        "signal.sigtimedwait.",
+        "Python answers signal.sigtimedwait by it.",
     ),
     call(
         "sigaltstack",
@@ -549,7 +625,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_setitimer,
         "signal.setitimer, for this process only.",
     ),
-    call("getitimer", libc::SYS_getitimer, "signal.getitimer."),
+    call(
+        "getitimer",
+        libc::SYS_getitimer,
+        "Python answers signal.getitimer by it.",
+    ),
     call(
         "clock_gettime",
         libc::SYS_clock_gettime,
@@ -558,7 +638,7 @@ pub(super) const ALLOWED: &[Allowed] = &[
     call(
         "clock_getres",
         libc::SYS_clock_getres,
-        "time.get_clock_info.",
+        "Python answers time.get_clock_info by it.",
     ),
     call(
         "gettimeofday",
@@ -573,11 +653,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
     call(
         "landlock_add_rule",
         libc::SYS_landlock_add_rule,
-        "See landlock_create_ruleset.",
+        "It is used together with landlock_create_ruleset.",
     ),
     call(
         "landlock_restrict_self",
         libc::SYS_landlock_restrict_self,
-        "See landlock_create_ruleset.",
+        "It is used together with landlock_create_ruleset.",
     ),
 ];

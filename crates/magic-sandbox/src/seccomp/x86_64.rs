@@ -23,18 +23,22 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_chmod,
         "tempfile and shutil, in a lent temporary directory.",
     ),
-    call("dup2", libc::SYS_dup2, "os.dup2."),
+    call("dup2", libc::SYS_dup2, "Python answers os.dup2 by it."),
     call(
         "epoll_create",
         libc::SYS_epoll_create,
-        "Older form of epoll_create1.",
+        "The older form of epoll_create1, which some C libraries still use.",
     ),
     call(
         "epoll_wait",
         libc::SYS_epoll_wait,
         "asyncio's default loop waits.",
     ),
-    call("eventfd", libc::SYS_eventfd, "Older form of eventfd2."),
+    call(
+        "eventfd",
+        libc::SYS_eventfd,
+        "The older form of eventfd2, which some C libraries still use.",
+    ),
     call(
         "fchmodat2",
         libc::SYS_fchmodat2,
@@ -45,19 +49,47 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_fork,
         "Older C libraries make os.fork of it.",
     ),
-    call("getdents", libc::SYS_getdents, "Older form of getdents64."),
-    call("getpgrp", libc::SYS_getpgrp, "os.getpgrp."),
-    call("lstat", libc::SYS_lstat, "Older form of newfstatat."),
+    call(
+        "getdents",
+        libc::SYS_getdents,
+        "The older form of getdents64, which some C libraries still use.",
+    ),
+    call(
+        "getpgrp",
+        libc::SYS_getpgrp,
+        "Python answers os.getpgrp by it.",
+    ),
+    call(
+        "lstat",
+        libc::SYS_lstat,
+        "The older form of newfstatat, which some C libraries still use.",
+    ),
     call(
         "mkdir",
         libc::SYS_mkdir,
         "Directories in a lent temporary directory.",
     ),
-    call("open", libc::SYS_open, "Older form of openat."),
-    call("pause", libc::SYS_pause, "signal.pause."),
-    call("pipe", libc::SYS_pipe, "Older form of pipe2."),
+    call(
+        "open",
+        libc::SYS_open,
+        "The older form of openat, which some C libraries still use.",
+    ),
+    call(
+        "pause",
+        libc::SYS_pause,
+        "Python answers signal.pause by it.",
+    ),
+    call(
+        "pipe",
+        libc::SYS_pipe,
+        "The older form of pipe2, which some C libraries still use.",
+    ),
     call("poll", libc::SYS_poll, "select.poll and the runner's loop."),
-    call("readlink", libc::SYS_readlink, "os.path.realpath."),
+    call(
+        "readlink",
+        libc::SYS_readlink,
+        "Python answers os.path.realpath by it.",
+    ),
     call(
         "rename",
         libc::SYS_rename,
@@ -68,16 +100,32 @@ pub(super) const ALLOWED: &[Allowed] = &[
         libc::SYS_rmdir,
         "shutil.rmtree in a lent temporary directory.",
     ),
-    call("select", libc::SYS_select, "Older form of pselect6."),
-    call("stat", libc::SYS_stat, "Older form of newfstatat."),
+    call(
+        "select",
+        libc::SYS_select,
+        "The older form of pselect6, which some C libraries still use.",
+    ),
+    call(
+        "stat",
+        libc::SYS_stat,
+        "The older form of newfstatat, which some C libraries still use.",
+    ),
     call("time", libc::SYS_time, "Older libraries ask for the time."),
     call(
         "unlink",
         libc::SYS_unlink,
         "Files in a lent temporary directory are removed.",
     ),
-    call("utime", libc::SYS_utime, "Older form of utimensat."),
-    call("utimes", libc::SYS_utimes, "Older form of utimensat."),
+    call(
+        "utime",
+        libc::SYS_utime,
+        "The older form of utimensat, which some C libraries still use.",
+    ),
+    call(
+        "utimes",
+        libc::SYS_utimes,
+        "The older form of utimensat, which some C libraries still use.",
+    ),
     call(
         "vfork",
         libc::SYS_vfork,
@@ -86,6 +134,10 @@ pub(super) const ALLOWED: &[Allowed] = &[
 ];
 
 pub(super) const DENIED: &[Refused] = &[
+    Refused {
+        reason: "The older asynchronous interface has no user here; libc does not name this call.",
+        calls: &[("io_pgetevents", 333)],
+    },
     Refused {
         reason: "Ports and descriptor tables of the processor.",
         calls: &[
