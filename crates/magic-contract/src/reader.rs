@@ -151,11 +151,13 @@ impl<'a> Reader<'a> {
             }
             Kind::List(items) => Some(items),
             _ => {
-                self.refuse(
-                    &spot,
-                    format!("{what} must be a list, found {}", node.describe()),
-                    accepted,
-                );
+                let message = format!("{what} must be a list, found {}", node.describe());
+                let mut noted =
+                    problem(ErrorCode::InvalidContract, &spot, message).expecting(accepted);
+                if matches!(node.kind, Kind::Text(_)) {
+                    noted.hint = Some(format!("write `[{}]`", shorten(self.written(node))));
+                }
+                self.note(noted);
                 None
             }
         }

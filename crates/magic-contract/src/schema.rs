@@ -220,6 +220,3 @@ impl fmt::Debug for Schema {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

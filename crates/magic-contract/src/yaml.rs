@@ -163,10 +163,13 @@ fn explain(text: &str, error: &serde_saphyr::Error) -> YamlProblem {
         .map_or(0..0, |location| range(text, &location));
     let problem = |message: String| YamlProblem::new(message, span.clone());
     match error {
-        E::DuplicateMappingKey { key: Some(key), .. } => problem(format!(
-            "the key `{}` is given twice",
-            crate::violation::shorten(key)
-        )),
+        E::DuplicateMappingKey { key: Some(key), .. } => YamlProblem {
+            expected: Some("each key once".to_owned()),
+            ..problem(format!(
+                "the key `{}` is given twice",
+                crate::violation::shorten(key)
+            ))
+        },
         E::Budget { breach, .. } => budget_problem(breach, span.clone()),
         E::AliasReplayLimitExceeded { .. }
         | E::AliasExpansionLimitExceeded { .. }
@@ -194,12 +197,43 @@ fn explain(text: &str, error: &serde_saphyr::Error) -> YamlProblem {
             if message.contains("recursion limit exceeded") || message.contains(TOO_DEEP) {
                 return problem(TOO_DEEP.to_owned());
             }
-            problem(format!(
-                "the file is not readable as YAML or JSON: {}",
-                crate::violation::shorten_to(message, 200)
-            ))
+            YamlProblem {
+                expected: advice(message).map(str::to_owned),
+                ..problem(format!(
+                    "the file is not readable as YAML or JSON: {}",
+                    crate::violation::shorten_to(message, 200)
+                ))
+            }
         }
     }
+}
+
+/// What usually mends the commonest mistakes.
+fn advice(message: &str) -> Option<&'static str> {
+    const ADVICE: &[(&str, &str)] = &[
+        (
+            "mapping values are not allowed",
+            "all keys of one object start in the same column; text that contains `: ` stands in quotation marks",
+        ),
+        (
+            "flow",
+            "entries in brackets have one comma between them, and every bracket is closed",
+        ),
+        ("unclosed bracket", "every bracket is closed"),
+        ("unclosed quote", "every quotation mark is closed"),
+        ("tabs", "indentation is made of spaces"),
+        ("unsupported tag", "plain values without `!` tags"),
+        (
+            "recursive references",
+            "aliases that do not contain themselves",
+        ),
+        ("expected string scalar", "keys that are text"),
+        ("non-finite", "a number that a 64-bit float can hold"),
+    ];
+    ADVICE
+        .iter()
+        .find(|(part, _)| message.contains(part))
+        .map(|(_, advice)| *advice)
 }
 
 fn budget_problem(breach: &serde_saphyr::budget::BudgetBreach, span: Range<usize>) -> YamlProblem {

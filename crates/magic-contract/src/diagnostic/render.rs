@@ -9,9 +9,10 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 
 use super::{Color, Diagnostic, Diagnostics, Severity};
+use crate::violation::shorten_to;
 
 /// How many bytes of a line are kept on each side of the place.
-const WINDOW: usize = 100;
+const WINDOW: usize = 2000;
 
 pub(super) fn render(diagnostics: &Diagnostics, color: Color) -> String {
     let renderer = match color {
@@ -36,11 +37,9 @@ fn render_one(diagnostics: &Diagnostics, diagnostic: &Diagnostic, renderer: &Ren
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let label = if diagnostic.path.is_empty() {
-        None
-    } else {
-        Some(diagnostic.path.as_str())
-    };
+    // The pointer is made of keys of the file, which may hold anything.
+    let path = shorten_to(&diagnostic.path, 120);
+    let label = (!path.is_empty()).then_some(path.as_str());
     let snippet = Snippet::source(window.as_str())
         .path(diagnostic.file.as_str())
         .line_start(diagnostic.line)
