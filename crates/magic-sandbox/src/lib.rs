@@ -2,8 +2,7 @@
 //!
 //! The crate is usable alone: it knows nothing of controllers, contracts or Python, and it has no
 //! asynchronous code. A [`Spawner`] takes a [`Plan`] and returns a [`Confined`] program, with a
-//! [`Report`] of what was really enforced. The numbered procedure of the jail is in
-//! `docs/sandbox.md` beside this crate's sources.
+//! [`Report`] of what was really enforced. The numbered procedure of the jail is in `docs/sandbox.md`.
 //!
 //! # How a caller uses it
 //!

@@ -1,9 +1,13 @@
 //! Positions of this process on hosts that differ, from the text of their files.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::position::Positions;
-use super::{check_name, files};
+use super::v1::Separate;
+use super::{Groups, Limits, check_name, files, sweep};
 
 const V1_MOUNTS: &str = "\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
@@ -83,4 +87,46 @@ fn names_are_single_plain_components() {
         assert!(check_name(name).is_err(), "{name:?}");
     }
     assert!(check_name("leaf-7_a").is_ok());
+}
+
+/// Without `cgroup.kill`: no new processes, and a signal to each until none is left.
+#[test]
+fn a_throttled_fork_bomb_dies_without_a_version_2_tree() {
+    let positions = Positions::of_this_process().expect("control groups are mounted");
+    let Ok(separate) = Separate::find(&positions) else {
+        // A host with version 2 alone always has cgroup.kill (Linux 5.14).
+        assert!(positions.unified().is_some());
+        return;
+    };
+    let groups = Groups {
+        hierarchy: Arc::new(separate.without_unified()),
+        base: sweep::own_name("alone").expect("a name"),
+    };
+    for directory in groups.directories() {
+        std::fs::create_dir(directory).expect("a group");
+    }
+    let leaf = groups.create_leaf("bomb").expect("a leaf");
+    assert_eq!(groups.kind(), "v1");
+    leaf.set_limits(&Limits {
+        memory_bytes: Some(128 << 20),
+        cpu_millicores: Some(100),
+        pids: Some(30),
+    })
+    .expect("limits");
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "read go; bomb() { bomb | bomb & }; bomb; wait"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    leaf.attach(i32::try_from(child.id()).expect("a number"))
+        .expect("it can be moved");
+    drop(child.stdin.take());
+    let killed = leaf.kill(Duration::from_secs(60));
+    child.wait().expect("the shell is reaped");
+    let removed = leaf.remove();
+    groups.remove().expect("the subtree can be removed");
+    killed.expect("the bomb can be killed");
+    removed.expect("the leaf can be removed");
 }

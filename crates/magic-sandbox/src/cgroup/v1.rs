@@ -72,6 +72,17 @@ impl Separate {
     }
 }
 
+#[cfg(test)]
+impl Separate {
+    /// The same host as if it had no version 2 tree.
+    pub(super) fn without_unified(mut self) -> Self {
+        if let Some(unified) = self.unified.take() {
+            self.parents.retain(|parent| *parent != unified);
+        }
+        self
+    }
+}
+
 impl Hierarchy for Separate {
     fn kind(&self) -> &'static str {
         if self.unified.is_some() {

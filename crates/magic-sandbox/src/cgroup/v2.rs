@@ -42,7 +42,9 @@ impl Unified {
         if controllers.is_empty() {
             return Ok(None);
         }
-        if top == position.directory && top != position.mount {
+        // Only the root of the whole tree may hold processes and open itself to children; it is the
+        // one group without a type. The root of a container's view has one.
+        if top == position.directory && top.join("cgroup.type").exists() {
             move_into_leaf(&top)?;
         }
         open(&top, &controllers)?;
@@ -105,10 +107,27 @@ fn move_into_leaf(top: &Path) -> Result<(), GroupError> {
         _ => {}
     }
     let procs = leaf.join("cgroup.procs");
-    std::fs::write(&procs, "0").map_err(|source| GroupError::NotDelegated {
-        path: procs,
-        source,
-    })
+    let mut moved = vec!["0".to_owned()];
+    let inside = files::read_pids(&top.join("cgroup.procs"))?;
+    if inside.contains(&1) {
+        // With process 1 of our pid namespace in the group, this is a container, and the group is its
+        // own: whatever else is there came with us. Elsewhere other processes are not ours to move.
+        moved.extend(inside.iter().map(ToString::to_string));
+    }
+    for pid in moved {
+        match std::fs::write(&procs, &pid) {
+            // It has ended meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(source) => {
+                return Err(GroupError::NotDelegated {
+                    path: procs,
+                    source,
+                });
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Lets the children of `group` have the controllers.

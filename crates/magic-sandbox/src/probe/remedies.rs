@@ -67,6 +67,11 @@ pub(crate) fn for_step(failure: &JailFailure) -> Option<String> {
             "A path of the plan is not there: check the sources of the binds and their targets."
                 .to_owned(),
         ),
+        Step::OpenSources if failure.errno == Some(libc::EINVAL) => Some(
+            "Another mount lies below this source, and an ordinary user cannot leave it out: list the \
+             directories of the source singly, or run the service as root."
+                .to_owned(),
+        ),
         Step::Identity | Step::Root | Step::HostName if denied => Some(user_namespaces()),
         Step::Landlock if missing => Some(
             "A path of the plan is not in the root: check the program, its loader and the targets of \

@@ -1,23 +1,12 @@
 //! How a program ends, and that it ends with its supervisor.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
 use magic_sandbox::{Descriptors, Ended, PidFd};
 
-use crate::support::{PATIENCE, PYTHON, null, plan, run, spawner, wait};
-
-/// Examples are built beside the test binaries.
-fn sandboxer() -> PathBuf {
-    let tests = std::env::current_exe().expect("the test's own path");
-    let profile = tests
-        .parent()
-        .and_then(|folder| folder.parent())
-        .expect("tests lie two folders deep");
-    profile.join("examples/sandboxer")
-}
+use crate::support::{PATIENCE, PYTHON, null, plan, run, sandboxer, spawner, wait};
 
 #[test]
 fn ends_are_told_apart() {

@@ -6,5 +6,7 @@ mod files;
 mod groups;
 mod layers;
 mod lifetime;
+mod ordinary;
 mod peers;
+mod probing;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -19,6 +19,16 @@ pub(crate) const HOST_ID: u32 = 64_322;
 
 /// Far longer than anything here takes, so that only a hang reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Examples are built beside the test binaries.
+pub(crate) fn sandboxer() -> PathBuf {
+    let tests = std::env::current_exe().expect("the test's own path");
+    let profile = tests
+        .parent()
+        .and_then(|folder| folder.parent())
+        .expect("tests lie two folders deep");
+    profile.join("examples/sandboxer")
+}
 
 /// What a program did.
 #[derive(Debug)]
