@@ -115,9 +115,10 @@ pub struct Failure {
     pub message: String,
     /// Machine-readable facts for the caller.
     pub details: Map<String, Value>,
-    /// Facts for the operator's log. Never serialised.
+    /// Facts for the operator's log. Never serialised. (Boxed so that a failure stays small enough to
+    /// be returned as an error without a second thought.)
     #[serde(skip)]
-    pub internal: Option<String>,
+    pub internal: Option<Box<str>>,
 }
 
 impl Failure {
@@ -148,7 +149,7 @@ impl Failure {
     /// Keeps a note for the log.
     #[must_use]
     pub fn with_internal(mut self, text: impl Into<String>) -> Self {
-        self.internal = Some(text.into());
+        self.internal = Some(text.into().into_boxed_str());
         self
     }
 
