@@ -45,7 +45,7 @@ fn look(layer: Layer) -> LayerProbe {
         Layer::Landlock => landlock(),
         Layer::Seccomp => seccomp(),
         Layer::Capabilities => (true, "always available".to_owned(), None),
-        Layer::ResourceLimits => (true, "always available".to_owned(), None),
+        Layer::ResourceLimits => (true, resource_limits(), None),
         Layer::CgroupLimits => control_groups(),
     };
     LayerProbe {
@@ -53,6 +53,17 @@ fn look(layer: Layer) -> LayerProbe {
         available,
         detail,
         remedy: remedy.filter(|_| !available),
+    }
+}
+
+/// The one limit that a host can make meaningless (`core(5)`).
+fn resource_limits() -> String {
+    match std::fs::read_to_string("/proc/sys/kernel/core_pattern") {
+        Ok(pattern) if pattern.starts_with('@') => {
+            "available; core dumps of dumpable programs go to a socket, which heeds no limit"
+                .to_owned()
+        }
+        _ => "always available".to_owned(),
     }
 }
 

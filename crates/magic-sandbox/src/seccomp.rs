@@ -92,7 +92,10 @@ pub(crate) fn install(filters: &Filters) -> Result<(), seccompiler::Error> {
 }
 
 fn allowed_calls() -> impl Iterator<Item = &'static Allowed> {
-    allowed::ALLOWED.iter().chain(architecture::ALLOWED)
+    allowed::ALLOWED
+        .into_iter()
+        .flatten()
+        .chain(architecture::ALLOWED)
 }
 
 fn numbers(everywhere: &[Refused], here: &[Refused]) -> Vec<libc::c_long> {

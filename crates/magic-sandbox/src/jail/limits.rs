@@ -2,8 +2,10 @@
 //!
 //! Most of these only lower what was inherited. The core limit is 1 and not 0: a core pattern that
 //! begins with a pipe ignores the limit, except for the value 1, at which the kernel gives up the dump
-//! (`fs/coredump.c`: the value marks its own helper processes, and stops their recursion). So no host
-//! program ever reads a dump of the confined one, whatever the pattern says.
+//! (`fs/coredump.c`: the value marks its own helper processes, and stops their recursion). So no
+//! helper program of the host reads a dump of the confined one, and the filter refuses to change the value,
+//! since lowering it to 0 would bring the helper back. A core pattern that names a socket (`@`, Linux
+//! 6.16) heeds no limit; against that a program makes itself undumpable.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -83,10 +83,10 @@ pub(super) fn refusals() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
         (libc::SYS_ioctl, vec![none_of(1, &IOCTL_ALLOWED)]),
         (libc::SYS_fcntl, any_of(1, &FCNTL_REFUSED)),
         (libc::SYS_prctl, prctl()),
-        // Limits of another process; own limits are held by the hard ones.
+        (libc::SYS_prlimit64, prlimit()),
         (
-            libc::SYS_prlimit64,
-            vec![vec![SeccompCondition::new(0, Dword, Ne, 0)]],
+            libc::SYS_setrlimit,
+            vec![vec![SeccompCondition::new(0, Dword, Eq, core_limit())]],
         ),
         // Only the question; the flags would switch address randomization off.
         (libc::SYS_personality, vec![none_of(0, &[0xffff_ffff])]),
@@ -136,6 +136,22 @@ fn socketpair() -> Vec<Conditions> {
         rules.push(vec![SeccompCondition::new(1, Dword, MaskedEq(0xf), kind)]);
     }
     rules
+}
+
+/// Limits of another process, and any change of the own core limit: it is 1, at which the kernel gives
+/// up every dump into a pipe, and *lowering* it to 0 would bring the host's dump helper back.
+fn prlimit() -> Vec<Conditions> {
+    vec![
+        vec![SeccompCondition::new(0, Dword, Ne, 0)],
+        vec![
+            SeccompCondition::new(1, Dword, Eq, core_limit()),
+            SeccompCondition::new(2, Qword, Ne, 0),
+        ],
+    ]
+}
+
+fn core_limit() -> u64 {
+    u64::from(libc::RLIMIT_CORE)
 }
 
 fn prctl() -> Vec<Conditions> {

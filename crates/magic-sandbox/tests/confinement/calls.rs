@@ -254,6 +254,19 @@ fn arguments_decide() {
         call("name", libc::SYS_prctl, ", 15, b'spoof', 0, 0, 0", "ok"),
         call("own limits", libc::SYS_prlimit64, ", 0, 7, 0, page", "ok"),
         call(
+            "own core limit",
+            libc::SYS_prlimit64,
+            ", 0, 4, page, 0",
+            "EPERM",
+        ),
+        call("own core limit", libc::SYS_setrlimit, ", 4, page", "EPERM"),
+        call(
+            "own stack limit",
+            libc::SYS_prlimit64,
+            ", 0, 3, (1 << 20).to_bytes(8, 'little') * 2, 0",
+            "ok",
+        ),
+        call(
             "limits of another",
             libc::SYS_prlimit64,
             ", 1, 7, 0, page",
