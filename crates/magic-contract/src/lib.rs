@@ -11,7 +11,10 @@
 
 #![cfg_attr(
     test,
-    expect(clippy::unwrap_used, reason = "a failed assumption of a test should end the test")
+    expect(
+        clippy::unwrap_used,
+        reason = "a failed assumption of a test should end the test"
+    )
 )]
 
 mod capability;

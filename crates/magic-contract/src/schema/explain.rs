@@ -12,6 +12,9 @@ use crate::violation::{Violation, describe, quote, shorten, shorten_to};
 
 /// How many violations of one value are worded.
 const MOST_VIOLATIONS: usize = 20;
+/// How deep subschema evaluations may nest. Each alternative that fails keeps all findings below it,
+/// with their paths, so the cost of explaining grows with the square of this.
+const MOST_NESTED: usize = 1_000;
 /// How long the text of an expectation may become.
 const EXPECTED_CHARACTERS: usize = 300;
 
@@ -22,7 +25,8 @@ pub(super) fn explain(
     value: &Value,
     depth: usize,
 ) -> Vec<Violation> {
-    if depth > graph.explained_depth {
+    let evaluations = depth.saturating_mul(graph.chain);
+    if depth > graph.explained_depth || evaluations > MOST_NESTED {
         return vec![unexplained(value)];
     }
     let mut violations = findings(validator, graph, value);
