@@ -16,6 +16,8 @@
 //!
 //! Linux 5.13 or newer, x86_64 or aarch64. Confinement is identical in debug and release builds.
 
+#![deny(unsafe_code)]
+
 mod cgroup;
 mod jail;
 mod layers;

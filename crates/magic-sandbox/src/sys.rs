@@ -4,6 +4,8 @@
 //! checked or arranged inside. Where nix or rustix offer a safe wrapper, that wrapper is used in the
 //! rest of the crate and nothing is repeated here.
 
+#![allow(unsafe_code)]
+
 pub(crate) mod clone;
 pub(crate) mod credentials;
 pub(crate) mod descriptors;

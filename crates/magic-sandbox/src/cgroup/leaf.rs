@@ -156,6 +156,7 @@ impl Leaf {
                 self.hierarchy.forbid_processes(&self.name)?;
             }
         }
+        let mut looked_before = false;
         loop {
             let pids = self.pids()?;
             if pids.is_empty() {
@@ -173,7 +174,9 @@ impl Leaf {
                 .iter()
                 .filter_map(|pid| PidFd::open(*pid).ok())
                 .collect();
-            if self.kill.is_none() {
+            // A process that an interrupted attach left in only some of the trees is not in the one that
+            // was killed as a whole, so that whoever is still there gets a signal of its own.
+            if self.kill.is_none() || looked_before {
                 // The numbers were read before the descriptors were opened, so one of them may name a
                 // stranger by now. Who is still listed after that is really ours.
                 let still = self.pids()?;
@@ -182,6 +185,7 @@ impl Leaf {
                 }
             }
             wait_for_one(&processes, left.min(Duration::from_millis(20)));
+            looked_before = true;
         }
     }
 
