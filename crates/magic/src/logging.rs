@@ -2,9 +2,10 @@
 
 use tracing_subscriber::EnvFilter;
 
-use magic_contract::Environment;
+use magic_contract::{Color, Environment};
 
 use crate::settings::Settings;
+use crate::terminal::color;
 
 /// Starts logging for the whole process.
 ///
@@ -16,6 +17,7 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(color() == Color::Always)
         // A closed standard error must not be reported on standard error.
         .log_internal_errors(false);
     match settings.environment {

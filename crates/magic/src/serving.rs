@@ -73,13 +73,13 @@ pub(crate) async fn run(
     }
     announce(address, &settings.socket, serving.reload, output)?;
 
-    let options = ApiOptions {
+    let options = settings.http.over(ApiOptions {
         drain_grace: match settings.environment {
             Environment::Development => DEVELOPMENT_GRACE,
             Environment::Production => ApiOptions::default().drain_grace,
         },
         ..ApiOptions::default()
-    };
+    });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut server = std::pin::pin!(magic_api::serve(
         runtime,

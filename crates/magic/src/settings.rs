@@ -16,6 +16,8 @@
 //! | | `ENVIRONMENT` | `environment` | `dev`; or `prod` |
 //! | | `RUST_LOG` | `log` | `warn` for commands, `info` in production |
 //!
+//! The table `[http]` of `magic.toml` holds the limits of the HTTP side; see [`http`].
+//!
 //! Paths in `magic.toml` are relative to its folder.
 
 use std::ffi::OsString;
@@ -29,6 +31,10 @@ use serde::Deserialize;
 use crate::cli::GlobalArguments;
 use crate::terminal;
 
+mod http;
+
+pub(crate) use http::HttpSettings;
+
 /// The merged settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -41,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) url: Option<String>,
     pub(crate) environment: Environment,
     pub(crate) log_filter: String,
+    pub(crate) http: HttpSettings,
 }
 
 /// What one source says. Read strictly from `magic.toml`: a misspelt key is an error there.
@@ -56,6 +63,7 @@ struct Source {
     url: Option<String>,
     environment: Option<String>,
     log: Option<String>,
+    http: Option<HttpSettings>,
 }
 
 /// How the environment is read, so that tests need not change the process's own.
@@ -121,6 +129,7 @@ impl Settings {
             log_filter: all
                 .log
                 .unwrap_or_else(|| if in_service { "info" } else { "warn" }.to_owned()),
+            http: all.http.unwrap_or_default(),
             data_dir,
         })
     }
@@ -177,6 +186,7 @@ impl Source {
             url: text("MAGIC_URL")?,
             environment: text("ENVIRONMENT")?,
             log: text("RUST_LOG")?,
+            http: None,
         })
     }
 
@@ -219,6 +229,7 @@ impl Source {
             url: self.url.or(other.url),
             environment: self.environment.or(other.environment),
             log: self.log.or(other.log),
+            http: self.http.or(other.http),
         }
     }
 }

@@ -3,11 +3,15 @@
 //! The result is the only thing on standard output. What the controller logs and prints goes to standard error as it comes.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use magic_runtime::{Caller, Request};
+use magic_contract::{ErrorCode, Failure};
+use magic_runtime::{Answer, Caller, Failed, Request, Runtime};
+use magic_store::{Followed, Subscription};
 use serde_json::json;
 
 use crate::cli::Ended;
@@ -20,6 +24,12 @@ use crate::settings::Settings;
 /// The largest input that is read, in bytes: what the server takes too.
 const LARGEST_INPUT: u64 = 8 * 1024 * 1024;
 
+/// How long the end of the request's process is waited for.
+const CLEAN_UP: Duration = Duration::from_secs(2);
+
+/// How long the log must be quiet after the end to be taken for complete.
+const QUIET: Duration = Duration::from_millis(50);
+
 /// The arguments of `magic run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -31,7 +41,7 @@ pub(crate) struct Arguments {
     input: String,
     /// The folder in which names are looked up
     #[arg(long, value_name = "FOLDER")]
-    controllers: Option<std::path::PathBuf>,
+    controllers: Option<PathBuf>,
 }
 
 pub(crate) async fn run(
@@ -46,72 +56,74 @@ pub(crate) async fn run(
     let folder = match controller_folder::find(&arguments.controller, controllers) {
         Ok(folder) => folder,
         Err(error) => {
-            let failure = magic_contract::Failure::new(
-                magic_contract::ErrorCode::UnknownController,
-                format!("{error:#}"),
-            );
+            let failure = Failure::new(ErrorCode::UnknownController, format!("{error:#}"));
             return refuse(&failure, output);
         }
     };
     let body = read_input(&arguments.input)?;
     let runtime = runtime_start::start(settings).await?;
-    let ended = async {
-        let deployed = match runtime.deploy(&folder).await {
-            Ok(deployed) => deployed,
-            Err(failure) => return refuse(&failure, output),
-        };
-        let mut following = runtime.logs().subscribe(&deployed.name, Some(0));
-        let request = Request {
-            request_id: format!("req_{}", ulid::Ulid::generate()),
-            controller: deployed.name.clone(),
-            version: None,
-            body,
-            caller: Caller::anonymous(),
-        };
-        let mut invocation = std::pin::pin!(runtime.invoke(request));
-        let outcome = loop {
-            tokio::select! {
-                // Lines first, so that they come before the result that they led to.
-                biased;
-                Some(followed) = following.next() => talk_lines(followed, output),
-                outcome = invocation.as_mut() => break outcome,
-            }
-        };
-        for line in runtime
-            .logs()
-            .tail(&deployed.name, Some(following.position()), usize::MAX)
-        {
-            output.talk(&shown_line(&line));
-        }
-        match outcome {
-            Ok(answer) => {
-                if output.is_json() {
-                    output.json(&json!({
-                        "result": answer.result,
-                        "request_id": answer.request_id,
-                        "duration_ms": milliseconds(answer.duration),
-                        "controller": answer.controller,
-                        "version": answer.version,
-                    }))?;
-                } else {
-                    output.data(&serde_json::to_string_pretty(&answer.result)?)?;
-                }
-                Ok(Ended::Done)
-            }
-            Err(failed) => refuse(&failed.failure, output),
-        }
+    let ended = deploy_and_invoke(&runtime, &folder, body, output).await;
+    runtime.drain(CLEAN_UP).await;
+    let (outcome, mut following) = match ended {
+        Ok(ended) => ended,
+        Err(failure) => return refuse(&failure, output),
+    };
+    // The process is gone, and what it wrote last is in its pipes; it is read by tasks that nobody can be asked to wait for.
+    while let Ok(Some(followed)) = tokio::time::timeout(QUIET, following.next()).await {
+        talk_lines(followed, output);
     }
-    .await;
-    runtime.drain(Duration::ZERO).await;
-    ended
+    match outcome {
+        Ok(answer) => {
+            if output.is_json() {
+                output.json(&json!({
+                    "result": answer.result,
+                    "request_id": answer.request_id,
+                    "duration_ms": milliseconds(answer.duration),
+                    "controller": answer.controller,
+                    "version": answer.version,
+                }))?;
+            } else {
+                output.data(&serde_json::to_string_pretty(&answer.result)?)?;
+            }
+            Ok(Ended::Done)
+        }
+        Err(failed) => refuse(&failed.failure, output),
+    }
 }
 
-fn talk_lines(followed: magic_store::Followed, output: Output) {
+/// Deploys, runs once, and shows log lines as they come. The subscription is given back for those that come later.
+async fn deploy_and_invoke(
+    runtime: &Runtime,
+    folder: &Path,
+    body: Bytes,
+    output: Output,
+) -> Result<(Result<Answer, Failed>, Subscription), Failure> {
+    let deployed = runtime.deploy(folder).await?;
+    let mut following = runtime.logs().subscribe(&deployed.name, Some(0));
+    let request = Request {
+        request_id: format!("req_{}", ulid::Ulid::generate()),
+        controller: deployed.name,
+        version: None,
+        body,
+        caller: Caller::anonymous(),
+    };
+    let mut invocation = pin!(runtime.invoke(request));
+    loop {
+        tokio::select! {
+            // Lines first, so that they come before the result that they led to.
+            biased;
+            Some(followed) = following.next() => talk_lines(followed, output),
+            outcome = invocation.as_mut() => return Ok((outcome, following)),
+        }
+    }
+}
+
+fn talk_lines(followed: Followed, output: Output) {
     match followed {
-        magic_store::Followed::Missed(missed) => {
+        Followed::Missed(missed) => {
             output.talk(&format!("({missed} lines were dropped)"));
         }
-        magic_store::Followed::Lines(lines) => {
+        Followed::Lines(lines) => {
             for line in lines {
                 output.talk(&shown_line(&line));
             }
@@ -119,7 +131,7 @@ fn talk_lines(followed: magic_store::Followed, output: Output) {
     }
 }
 
-fn refuse(failure: &magic_contract::Failure, output: Output) -> anyhow::Result<Ended> {
+fn refuse(failure: &Failure, output: Output) -> anyhow::Result<Ended> {
     if output.is_json() {
         output.json(&json!({ "error": {
             "code": failure.code,

@@ -38,6 +38,8 @@ struct Checked {
     path: PathBuf,
     name: Option<String>,
     version: Option<String>,
+    /// The contract in full, defaults filled in.
+    contract: Option<Value>,
     contract_problems: Option<Diagnostics>,
     contract_warnings: Option<Diagnostics>,
     findings: Vec<Finding>,
@@ -106,6 +108,7 @@ fn check(path: &Path, settings: &Settings) -> anyhow::Result<Checked> {
     };
     checked.name = Some(contract.name.to_string());
     checked.version = Some(contract.version.to_string());
+    checked.contract = Some(contract.to_json());
     if let Some(folder) = folder {
         match python_check::check(&folder, &contract, settings.python.as_deref()) {
             Ok(findings) => checked.findings = findings,
@@ -180,7 +183,7 @@ impl Checked {
         warnings.extend(split(Severity::Warning));
         json!({
             "path": self.path, "name": self.name, "version": self.version,
-            "valid": self.is_valid(), "problems": problems, "warnings": warnings,
+            "valid": self.is_valid(), "contract": self.contract, "problems": problems, "warnings": warnings,
         })
     }
 

@@ -33,6 +33,7 @@ fn defaults() {
             url: None,
             environment: Environment::Development,
             log_filter: "warn".to_owned(),
+            http: HttpSettings::default(),
         }
     );
 }

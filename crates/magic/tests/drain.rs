@@ -1,0 +1,77 @@
+//! The orderly end.
+
+use std::os::unix::net::UnixStream;
+
+use rustix::process::Signal;
+
+use crate::folder::{ANY, Folder};
+use crate::http_client::{Call, Connection};
+use crate::server::Server;
+
+/// Both signals end the server with status 0, and its socket file is gone.
+#[test]
+fn signals_end_it() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = Folder::new();
+        folder.echo();
+        let mut server = Server::dev(&folder);
+        let socket = folder.path().join("magic.sock");
+        UnixStream::connect(&socket).expect("the socket is served");
+        server.signal(signal);
+        assert!(server.wait().success(), "{}", server.talk());
+        assert!(!socket.exists());
+    }
+}
+
+/// A request in flight is answered before the end; followers are let go, and idle connections do not delay it.
+#[test]
+fn a_request_in_flight_is_answered() {
+    let folder = Folder::new();
+    folder.controller(
+        "Slow",
+        ANY,
+        "self.log.info('begun')\nawait asyncio.sleep(1)\nreturn {'done': True}",
+    );
+    let mut server = Server::dev(&folder);
+    let mut idle = Connection::open(server.address());
+    idle.write(&Call::get("/api/health").bytes());
+    assert_eq!(idle.answer().status, 200);
+    let mut following = Connection::open(server.address());
+    following.write(&Call::get("/api/controllers/Slow/logs?follow=true").bytes());
+
+    let mut request = Connection::open(server.address());
+    request.write(&Call::post("/api/execute/Slow", "{}").bytes());
+    following.read_until("begun");
+    server.signal(Signal::TERM);
+
+    let answer = request.answer();
+    assert_eq!(
+        (answer.status, &answer.json()["result"]["done"]),
+        (200, &true.into())
+    );
+    following.closed();
+    assert!(server.wait().success(), "{}", server.talk());
+}
+
+/// A second signal does not wait for requests.
+#[test]
+fn a_second_signal_insists() {
+    let folder = Folder::new();
+    folder.controller(
+        "Forever",
+        &format!("{ANY}resources: {{ timeout: 10m }}\n"),
+        "self.log.info('begun')\nawait asyncio.sleep(600)",
+    );
+    folder.write("magic.toml", "[http]\ndrain_grace = '10m'\n");
+    let mut server = Server::dev(&folder);
+    let mut following = Connection::open(server.address());
+    following.write(&Call::get("/api/controllers/Forever/logs?follow=true").bytes());
+    let mut request = Connection::open(server.address());
+    request.write(&Call::post("/api/execute/Forever", "{}").bytes());
+    following.read_until("begun");
+    server.signal(Signal::TERM);
+    // The stream's end says that the first signal has arrived.
+    following.closed();
+    server.signal(Signal::TERM);
+    assert!(server.wait().success(), "{}", server.talk());
+}

@@ -1,0 +1,18 @@
+//! The real binary, from outside: exit status, standard output, standard error, and what it answers over sockets.
+//!
+//! One integration binary with modules, so that it is linked once. Nothing here sleeps: tests wait for an event with a deadline.
+
+mod command;
+mod disconnect;
+mod drain;
+mod folder;
+mod http;
+mod http_client;
+mod limits;
+mod logs;
+mod new;
+mod reload;
+mod run;
+mod server;
+mod supervisor;
+mod validate;
