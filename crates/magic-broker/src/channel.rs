@@ -42,6 +42,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         &self.stream
     }
 
+    /// Puts bytes in front that were read from the stream by other means.
+    pub fn received_before(&mut self, bytes: &[u8]) {
+        self.received.space().extend_from_slice(bytes);
+    }
+
     /// Sends bytes that [`encode`](crate::encode) made, or a handshake byte.
     ///
     /// # Errors

@@ -35,8 +35,13 @@ pub enum FromWorker {
         /// Parameters; not interpreted here.
         params: Value,
     },
-    /// The controller returned this value.
-    Returned(Value),
+    /// The controller returned a value.
+    Returned {
+        /// The value.
+        value: Value,
+        /// How long it was as text, in bytes.
+        bytes: usize,
+    },
     /// The controller ended without a value.
     Failed(WorkerError),
 }
@@ -173,7 +178,10 @@ impl FromWorker {
                 error: None,
             } => {
                 execution(id)?;
-                Ok(Self::Returned(read(result)?))
+                Ok(Self::Returned {
+                    value: read(result)?,
+                    bytes: result.get().len(),
+                })
             }
             Wire {
                 id: Some(id),

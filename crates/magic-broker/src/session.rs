@@ -49,7 +49,12 @@ pub struct CallRecord<'a> {
 #[derive(Debug)]
 pub enum End {
     /// The controller returned a value, not yet checked against its schema.
-    Returned(Value),
+    Returned {
+        /// The value.
+        value: Value,
+        /// How long it was as text, in bytes.
+        bytes: usize,
+    },
     /// The controller ended without a value.
     Failed {
         /// What the worker says.
@@ -144,7 +149,7 @@ where
             }
             match message {
                 FromWorker::Ready => return End::Protocol("ready, a second time".to_owned()),
-                FromWorker::Returned(value) => return End::Returned(value),
+                FromWorker::Returned { value, bytes } => return End::Returned { value, bytes },
                 FromWorker::Failed(error) => return self.failed(error),
                 FromWorker::Log {
                     level,

@@ -5,11 +5,12 @@
 //! what dropping the worker does, off this path.
 
 use crate::execution::{self, Job};
-use crate::outcome;
+use crate::outcome::{self, Returned};
 use crate::request::{Answer, Failed, Request};
 use crate::runtime::Shared;
 use crate::version::Version;
-use magic_contract::{ErrorCode, Failure, Reason};
+use bytes::Bytes;
+use magic_contract::{ErrorCode, Failure, JsonLimits, Reason, ValidValue};
 use magic_sandbox::Ended;
 use serde_json::Value;
 use std::sync::Arc;
@@ -79,13 +80,7 @@ async fn steps(
         );
     }
     let permit = deployment.admission.enter().await?;
-    let contract = &version.contract;
-    let body = magic_contract::read_json(&request.body, magic_contract::JsonLimits::default())?;
-    let input = contract
-        .input
-        .admit(body)
-        .map_err(|violations| Failure::from_violations(ErrorCode::InvalidInput, &violations))?
-        .into_value();
+    let input = admit_input(&version, &request.body).await?;
     let job = Job {
         request_id: &request.request_id,
         caller: &request.caller,
@@ -118,11 +113,56 @@ async fn steps(
         deployment.stock.suspect();
     }
     let returned = outcome::decide(evidence)?;
-    let output = contract
-        .output
-        .admit(returned)
-        .map_err(|violations| Failure::from_violations(ErrorCode::InvalidOutput, &violations))?;
-    Ok(output.into_value())
+    admit_output(&version, returned).await
+}
+
+/// Text longer than this, in bytes, is judged on a thread of its own: a large
+/// document under a slow pattern must not hold the event loop.
+const LONG: usize = 64 * 1024;
+
+/// Reads and validates a body, with the contract's defaults filled in.
+async fn admit_input(version: &Arc<Version>, body: &Bytes) -> Result<Value, Failure> {
+    let (judging, text) = (version.clone(), body.clone());
+    let judge = move || {
+        let value = magic_contract::read_json(&text, JsonLimits::default())?;
+        let admitted = judging.contract.input.admit(value);
+        admitted
+            .map_err(|violations| Failure::from_violations(ErrorCode::InvalidInput, &violations))
+    };
+    off_the_loop_if(body.len() > LONG, judge)
+        .await
+        .map(ValidValue::into_value)
+}
+
+/// Validates what a controller returned.
+async fn admit_output(version: &Arc<Version>, returned: Returned) -> Result<Value, Failure> {
+    let judging = version.clone();
+    let judge = move || {
+        let admitted = judging.contract.output.admit(returned.value);
+        admitted
+            .map_err(|violations| Failure::from_violations(ErrorCode::InvalidOutput, &violations))
+    };
+    off_the_loop_if(returned.bytes > LONG, judge)
+        .await
+        .map(ValidValue::into_value)
+}
+
+async fn off_the_loop_if<T: Send + 'static>(
+    long: bool,
+    judge: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    if !long {
+        return judge();
+    }
+    tokio::task::spawn_blocking(judge)
+        .await
+        .unwrap_or_else(|error| {
+            Err(
+                Failure::new(ErrorCode::ControllerFailed, "validation was cut short")
+                    .with_reason(Reason::Internal)
+                    .with_internal(error.to_string()),
+            )
+        })
 }
 
 /// Signals by which a process ends whose memory is damaged, or attacked: the

@@ -28,14 +28,22 @@ pub(crate) struct Evidence {
     pub(crate) memory_bytes: u64,
 }
 
+/// A value that a controller returned, not yet validated.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Returned {
+    pub(crate) value: Value,
+    /// How long it was as text, in bytes.
+    pub(crate) bytes: usize,
+}
+
 /// Decides how the request ended: a value that is yet to be validated, or the
 /// error to answer.
-pub(crate) fn decide(evidence: Evidence) -> Result<Value, Failure> {
+pub(crate) fn decide(evidence: Evidence) -> Result<Returned, Failure> {
     let Some(end) = evidence.end else {
         return Err(timeout(evidence.timeout));
     };
     match end {
-        End::Returned(value) => Ok(value),
+        End::Returned { value, bytes } => Ok(Returned { value, bytes }),
         _ if evidence.memory_kills > 0 => Err(memory(evidence.memory_bytes)),
         End::Failed { error, refusal } => Err(failed(error, refusal, evidence.memory_bytes)),
         End::Protocol(breach) => Err(protocol(&breach)),

@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::template::{Template, output_pipe};
 use crate::version::Version;
 use magic_broker::{Channel, ChannelError, FromWorker};
-use magic_sandbox::{Ended, GroupError, Identified, Leaf, PidFd};
+use magic_sandbox::{Ended, GroupError, Identified, Leaf};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -90,7 +90,16 @@ impl Worker {
         fork: bool,
     ) -> Result<Self, PrepareError> {
         let (stream, stdout, stderr) = order(template, fork).await?;
-        let (host_pid, pidfd) = identify(&stream).await?;
+        let hello = identify(&stream).await?;
+        if hello.byte != HELLO {
+            return Err(PrepareError::NotReady);
+        }
+        let Identified {
+            pid: host_pid,
+            process: pidfd,
+            attested,
+            ..
+        } = hello;
         let inside = pidfd
             .in_pid_namespace_of(template.process.pidfd())
             .map_err(PrepareError::Identity)?;
@@ -143,11 +152,27 @@ impl Worker {
             return Err(PrepareError::Ended);
         }
         worker.channel.send(GO).await?;
+        if !attested {
+            worker.challenge(host_pid).await?;
+        }
         match worker.channel.receive().await? {
             Some(FromWorker::Ready) => Ok(worker),
             Some(_) => Err(PrepareError::NotReady),
             None => Err(PrepareError::Ended),
         }
+    }
+
+    /// Asks once more who sends, for kernels that name the sender by number
+    /// only (before Linux 6.5). The descriptor was opened by that number; if its
+    /// process still lives after a second message came from the same number,
+    /// it is the process that sent both.
+    async fn challenge(&mut self, host_pid: i32) -> Result<(), PrepareError> {
+        let again = identify(self.channel.stream()).await?;
+        if again.pid != host_pid || !self.is_alive() {
+            return Err(PrepareError::Stranger);
+        }
+        self.channel.received_before(&[again.byte]);
+        Ok(())
     }
 
     /// Whether the process still lives.
@@ -203,19 +228,14 @@ async fn order(
     Ok((stream, stdout, stderr))
 }
 
-async fn identify(stream: &UnixStream) -> Result<(i32, PidFd), PrepareError> {
+/// Receives one byte and who sent it.
+async fn identify(stream: &UnixStream) -> Result<Identified, PrepareError> {
     loop {
         stream.readable().await.map_err(PrepareError::Identity)?;
         match stream.try_io(Interest::READABLE, || {
             magic_sandbox::receive_with_identity(stream)
         }) {
-            Ok(Identified {
-                byte: HELLO,
-                pid,
-                process,
-                ..
-            }) => return Ok((pid, process)),
-            Ok(_) => return Err(PrepareError::NotReady),
+            Ok(identified) => return Ok(identified),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(PrepareError::Ended);

@@ -16,11 +16,17 @@ fn every_message_is_read() {
     );
     assert_eq!(
         parse(r#"{"id":0,"result":null}"#),
-        Ok(FromWorker::Returned(Value::Null))
+        Ok(FromWorker::Returned {
+            value: Value::Null,
+            bytes: 4
+        })
     );
     assert_eq!(
         parse(r#"{"id":0,"result":{"a":1}}"#),
-        Ok(FromWorker::Returned(json!({"a": 1})))
+        Ok(FromWorker::Returned {
+            value: json!({"a": 1}),
+            bytes: 7
+        })
     );
     assert_eq!(
         parse(r#"{"method":"log","params":{"level":"warning","message":"m"}}"#),

@@ -80,7 +80,16 @@ async fn lines_are_kept_until_the_result() {
         log("late"),
     ]);
     let (end, sinks, _) = serve(bytes, Budget::default()).await;
-    assert!(matches!(end, End::Returned(Value::Number(_))), "{end:?}");
+    assert!(
+        matches!(
+            end,
+            End::Returned {
+                value: Value::Number(_),
+                ..
+            }
+        ),
+        "{end:?}"
+    );
     assert_eq!(*sinks.lines.lock().unwrap(), ["one", "two"]);
 }
 
@@ -174,7 +183,16 @@ async fn budgets_hold() {
         few_lines,
     )
     .await;
-    assert!(matches!(end, End::Returned(Value::Null)), "{end:?}");
+    assert!(
+        matches!(
+            end,
+            End::Returned {
+                value: Value::Null,
+                ..
+            }
+        ),
+        "{end:?}"
+    );
     assert_eq!(
         (
             sinks.lines.lock().unwrap().len(),

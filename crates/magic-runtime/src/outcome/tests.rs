@@ -127,7 +127,13 @@ fn evidence_decides_the_code() {
 fn a_returned_value_stands() {
     let evidence = Evidence {
         memory_kills: 1,
-        ..evidence(Some(End::Returned(json!(1))))
+        ..evidence(Some(End::Returned {
+            value: json!(1),
+            bytes: 1,
+        }))
     };
-    assert_eq!(decide(evidence).ok(), Some(json!(1)));
+    assert_eq!(
+        decide(evidence).ok().map(|returned| returned.value),
+        Some(json!(1))
+    );
 }
