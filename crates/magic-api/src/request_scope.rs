@@ -50,6 +50,9 @@ impl RequestScope {
     /// Answers one request. Dropping the future cancels it.
     pub(crate) async fn answer(&self, mut request: Request<Body>, source: Source) -> Response {
         let id = RequestId::of(request.headers());
+        // Formatted only if somebody asked for it: this is the hot path.
+        let asked = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| format!("{} {}", request.method(), request.uri().path()));
         let mut response = match self.check_head(&request, source) {
             Err(refusal) => refusal.into_response(),
             Ok(()) => {
@@ -65,6 +68,9 @@ impl RequestScope {
         };
         if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
             refusal.write_envelope(&mut response, &id);
+        }
+        if let Some(asked) = asked {
+            tracing::debug!(request_id = %id, asked, status = response.status().as_u16(), "answered");
         }
         let headers = response.headers_mut();
         headers.insert(request_id::HEADER, id.to_header());

@@ -36,7 +36,7 @@ pub(crate) struct Deployer {
     root: PathBuf,
     address: SocketAddr,
     output: Output,
-    show_logs: bool,
+    author: bool,
     served: BTreeMap<PathBuf, Served>,
 }
 
@@ -52,14 +52,14 @@ impl Deployer {
             root,
             address,
             output,
-            show_logs: false,
+            author: false,
             served: BTreeMap::new(),
         }
     }
 
-    /// Whether what controllers write is shown as it comes.
-    pub(crate) fn with_logs(mut self, show: bool) -> Self {
-        self.show_logs = show;
+    /// Whether an author looks on: shows what controllers write as it comes, and lines to paste.
+    pub(crate) fn for_authors(mut self, author: bool) -> Self {
+        self.author = author;
         self
     }
 
@@ -136,19 +136,26 @@ impl Deployer {
         }
         let is_new = !self.served.contains_key(folder);
         if is_new {
-            let logs = self.show_logs.then(|| self.follow(&deployed.name));
+            let logs = (self.author && !self.output.is_json()).then(|| self.follow(&deployed.name));
             let name = deployed.name.clone();
             self.served.insert(folder.to_owned(), Served { name, logs });
         }
         if !deployed.changed && !is_new {
             return Ok(());
         }
-        let curl = contract.as_ref().map(|contract| self.curl(contract));
+        let curl = contract
+            .as_ref()
+            .filter(|_| self.author)
+            .map(|contract| self.curl(contract));
         if self.output.is_json() {
             return self.output.json(&json!({
                 "event": "deployed", "controller": deployed.name, "version": deployed.version,
                 "digest": deployed.digest, "folder": folder, "curl": curl,
             }));
+        }
+        if self.output.is_log() {
+            // The runtime has logged it.
+            return Ok(());
         }
         self.output.talk(&format!(
             "deployed {} {} from {} in {}",
@@ -164,11 +171,20 @@ impl Deployer {
     }
 
     fn failed(&self, folder: &Path, failure: &Failure) -> anyhow::Result<()> {
+        if self.output.is_log() {
+            tracing::error!(
+                folder = %folder.display(), code = failure.code.as_str(), message = failure.message,
+                internal = failure.internal, "not deployed"
+            );
+        }
         if self.output.is_json() {
             return self.output.json(&json!({
                 "event": "failed", "folder": folder, "code": failure.code, "message": failure.message,
                 "details": failure.details,
             }));
+        }
+        if self.output.is_log() {
+            return Ok(());
         }
         talk_failure(failure, self.output);
         if let Some(internal) = &failure.internal {

@@ -11,6 +11,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
+    /// Talk goes into the log.
+    log: bool,
 }
 
 /// Standard output cannot be written.
@@ -31,12 +33,22 @@ impl std::error::Error for DataError {
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, log: false }
     }
 
     /// Whether programs read the output.
     pub(crate) fn is_json(self) -> bool {
         self.json
+    }
+
+    /// The same output whose talk goes into the log, for services whose standard error is read by programs.
+    pub(crate) fn talking_to_the_log(self) -> Self {
+        Self { log: true, ..self }
+    }
+
+    /// Whether talk goes into the log.
+    pub(crate) fn is_log(self) -> bool {
+        self.log
     }
 
     /// One line of data.
@@ -56,6 +68,12 @@ impl Output {
 
     /// One line for people.
     pub(crate) fn talk(self, line: &str) {
+        if self.log {
+            if !line.is_empty() {
+                tracing::info!("{line}");
+            }
+            return;
+        }
         let mut stderr = io::stderr().lock();
         let _ = stderr
             .write_all(line.as_bytes())

@@ -38,6 +38,10 @@ pub(crate) async fn run(
     settings: &Settings,
     output: Output,
 ) -> anyhow::Result<Ended> {
+    let output = match settings.environment {
+        Environment::Development => output,
+        Environment::Production => output.talking_to_the_log(),
+    };
     check_loopback(serving.listen)?;
     check_folder(&serving.controllers)?;
     let mut signals = EndSignals::catch().context("cannot catch signals")?;
@@ -63,7 +67,7 @@ pub(crate) async fn run(
         .then(|| FolderWatch::start(&serving.controllers))
         .transpose()?;
     let mut deployer = Deployer::new(runtime.clone(), serving.controllers, address, output)
-        .with_logs(serving.reload && !output.is_json());
+        .for_authors(serving.reload);
     tokio::select! {
         deployed = deployer.deploy_everything() => deployed?,
         () = signals.next() => {
@@ -130,8 +134,10 @@ fn announce(
         }));
     }
     output.talk("");
-    output.talk("WARNING: there is no authentication. Every program on this machine can run these controllers;");
-    output.talk("         other machines cannot, since only loopback addresses are served.");
+    output.talk(
+        "WARNING: there is no authentication. Every program on this machine can run these controllers.",
+    );
+    output.talk("Other machines cannot reach them: only loopback addresses are served.");
     if reload {
         output.talk("Controllers are deployed again when a file is saved. Ctrl-C ends.");
     }

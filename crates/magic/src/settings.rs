@@ -7,12 +7,12 @@
 //! |---|---|---|---|
 //! | `--config` | `MAGIC_CONFIG` | | `./magic.toml` if it exists |
 //! | `--data-dir` | `MAGIC_DATA_DIR` | `data_dir` | `$XDG_DATA_HOME/magic`, else `~/.local/share/magic`; in production `/var/lib/magic` |
-//! | `--listen` | `MAGIC_LISTEN` | `listen` | `127.0.0.1:8080` |
+//! | `--listen` of `dev` and `serve` | `MAGIC_LISTEN` | `listen` | `127.0.0.1:8080` |
 //! | `--socket` | `MAGIC_SOCKET` | `socket` | `$XDG_RUNTIME_DIR/magic/magic.sock`; as root or in production `/run/magic/magic.sock`; else `magic.sock` in the data folder |
 //! | `--python` | `MAGIC_PYTHON` | `python` | found by the runtime |
 //! | `--policy` | `MAGIC_POLICY` | `policy` | the built-in policy of the environment |
-//! | `--controllers` | `MAGIC_CONTROLLERS` | `controllers` | `./controllers` |
-//! | `--url` | `MAGIC_URL` | `url` | none: the unix socket is used |
+//! | `--controllers` of `new` and `run`, `FOLDER` of `dev` and `serve` | `MAGIC_CONTROLLERS` | `controllers` | `./controllers` |
+//! | `--url` of `list` and `logs` | `MAGIC_URL` | `url` | none: the unix socket is used |
 //! | | `ENVIRONMENT` | `environment` | `dev`; or `prod` |
 //! | | `RUST_LOG` | `log` | `warn` for commands, `info` in production |
 //!

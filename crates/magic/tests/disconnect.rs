@@ -4,10 +4,10 @@ use crate::folder::{ANY, Folder};
 use crate::http_client::{Call, Connection};
 use crate::server::Server;
 
-/// The controller runs one request at a time and sleeps for a minute. If the abandoned one went on, the next would have to wait
-/// for it; that it is answered shows that it did not.
-#[test]
-fn a_disconnect_cancels_the_request() {
+use crate::server::DEADLINE;
+
+/// A controller that takes one request at a time and may sleep for ten minutes.
+fn serving_sleeper() -> (Folder, Server) {
     let folder = Folder::new();
     folder.controller(
         "Sleeper",
@@ -15,13 +15,59 @@ fn a_disconnect_cancels_the_request() {
         "if input.get('sleep'):\n    self.log.info('asleep')\n    await asyncio.sleep(600)\nreturn {}",
     );
     let server = Server::dev(&folder);
+    (folder, server)
+}
+
+/// Begins a request that sleeps, and returns when it does.
+fn asleep(server: &Server) -> Connection {
     let mut following = Connection::open(server.address());
-    following.write(&Call::get("/api/controllers/Sleeper/logs?follow=true").bytes());
-
-    let mut abandoned = Connection::open(server.address());
-    abandoned.write(&Call::post("/api/execute/Sleeper", r#"{"sleep": true}"#).bytes());
+    following.write(&Call::get("/api/controllers/Sleeper/logs?follow=true&after=0").bytes());
+    let mut sleeping = Connection::open(server.address());
+    sleeping.write(&Call::post("/api/execute/Sleeper", r#"{"sleep": true}"#).bytes());
     following.read_until("asleep");
-    drop(abandoned);
+    sleeping
+}
 
+/// If the abandoned request went on, the next would have to wait for it; that it is answered shows that it did not.
+#[test]
+fn a_disconnect_cancels_the_request() {
+    let (_folder, server) = serving_sleeper();
+    drop(asleep(&server));
     assert_eq!(server.execute("Sleeper", "{}").status, 200);
+}
+
+/// A client that closes its half of the connection counts as gone: most that do are.
+#[test]
+fn a_half_close_cancels_the_request() {
+    let (_folder, server) = serving_sleeper();
+    let mut sleeping = asleep(&server);
+    sleeping.half_close();
+    assert!(sleeping.closed().is_empty());
+    assert_eq!(server.execute("Sleeper", "{}").status, 200);
+}
+
+/// A follower that goes away gives its place back, without a line having to be written first.
+#[test]
+fn a_follower_that_leaves_gives_its_place_back() {
+    let folder = Folder::new();
+    folder.echo();
+    folder.write("magic.toml", "[http]\nfollowers = 1\n");
+    let server = Server::dev(&folder);
+    let follow = Call::get("/api/controllers/Echo/logs?follow=true");
+    let mut first = Connection::open(server.address());
+    first.write(&follow.bytes());
+    assert_eq!(first.answer().status, 200);
+    drop(first);
+    let until = std::time::Instant::now() + DEADLINE;
+    loop {
+        let mut next = Connection::open(server.address());
+        next.write(&follow.bytes());
+        if next.answer().status == 200 {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < until,
+            "the place is still taken"
+        );
+    }
 }

@@ -111,6 +111,13 @@ impl Connection {
         self.stream.write_all(bytes).is_ok()
     }
 
+    /// Says that nothing more will be sent, but goes on listening.
+    pub(crate) fn half_close(&mut self) {
+        self.stream
+            .shutdown(std::net::Shutdown::Write)
+            .expect("the connection stands");
+    }
+
     /// Reads one answer.
     #[track_caller]
     pub(crate) fn answer(&mut self) -> Answer {

@@ -35,9 +35,15 @@ impl Server {
 
     /// Starts a serving command and waits until it listens.
     pub(crate) fn start(folder: &Folder, arguments: &[&str]) -> Self {
+        Self::start_in("dev", folder, arguments)
+    }
+
+    /// Starts a serving command in an environment, `dev` or `prod`.
+    pub(crate) fn start_in(environment: &str, folder: &Folder, arguments: &[&str]) -> Self {
         let stderr = folder.path().join("server.stderr");
         let mut child = magic(folder.path())
             .args(arguments)
+            .env("ENVIRONMENT", environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&stderr).expect("a file"))

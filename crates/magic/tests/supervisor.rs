@@ -142,6 +142,29 @@ fn serve_serves() {
     server.execute("Broken", "{}").assert_error(404, "E4004");
 }
 
+/// In production, everything on standard error is a record of the log, the refusals of controllers included.
+#[test]
+fn production_logs_json() {
+    let folder = Folder::new();
+    folder.echo();
+    folder.write("controllers/broken/contract.yaml", "name: Broken\n");
+    let mut server = Server::start_in(
+        "prod",
+        &folder,
+        &["serve", "--json", "--listen", "127.0.0.1:0"],
+    );
+    assert_eq!(server.execute("Echo", "{}").status, 200);
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.wait().success(), "{}", server.talk());
+    let talk = server.talk();
+    for line in talk.lines() {
+        let record: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(record["level"].is_string(), "{line}");
+    }
+    assert!(talk.contains("not deployed"), "{talk}");
+}
+
 /// Without controllers there is something to type.
 #[test]
 fn no_folder() {
