@@ -114,7 +114,7 @@ impl Template {
         };
         for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             let limit = launcher.limits.output_bytes;
-            tokio::spawn(capture::drain(
+            launcher.cleaner.track(capture::drain(
                 pipe,
                 stream,
                 source.clone(),
@@ -130,6 +130,7 @@ impl Template {
             ears: Arc::new(Ears {
                 control,
                 ended: AtomicBool::new(false),
+                serves: AtomicBool::new(false),
                 ends: Mutex::default(),
             }),
             pid: confined.pid,
@@ -237,6 +238,7 @@ impl Template {
         let order = if fork {
             Order::Fork { order }
         } else {
+            self.ears.serves.store(true, Ordering::Release);
             Order::Serve
         };
         self.order(&order, &descriptors).await
@@ -311,6 +313,9 @@ impl Drop for Template {
 struct Ears {
     control: PacketSocket,
     ended: AtomicBool,
+    /// Set before the order to serve: a template that became the worker gives
+    /// its control channel up, which is then no sign of its end.
+    serves: AtomicBool,
     ends: Mutex<HashMap<i32, i32>>,
 }
 
@@ -330,6 +335,10 @@ impl Ears {
                             ends.insert(pid, status);
                         }
                     }
+                }
+                _ if self.serves.load(Ordering::Acquire) => {
+                    process.ended().await;
+                    break;
                 }
                 _ => break,
             }
