@@ -78,9 +78,8 @@ def flood(size):
 
 
 def daemon():
-    """A child of a child in a session of its own that goes on."""
+    """A child of a child that goes on, its parent gone."""
     if os.fork() == 0:
-        os.setsid()
         if os.fork() == 0:
             forever()
         os._exit(0)

@@ -1,6 +1,10 @@
 //! What the tests that drive the real binary share.
 
 #![allow(dead_code, reason = "each test binary uses another part")]
+#![allow(
+    clippy::print_stderr,
+    reason = "what a server says belongs to the output of a failed test"
+)]
 
 pub(crate) mod server;
 pub(crate) mod traces;

@@ -61,6 +61,12 @@ impl Cleaner {
         );
     }
 
+    /// Runs a task that ends when its processes have: the reading of their
+    /// output, the keeping of a stock. It counts among what is waited for.
+    pub(crate) fn track(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.handle);
+    }
+
     /// Waits until everything that was to be cleaned up is.
     pub(crate) async fn finished(&self) {
         self.tasks.close();

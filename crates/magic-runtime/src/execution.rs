@@ -1,6 +1,7 @@
 //! One request on one worker: from the `execute` frame to the evidence.
 
 use crate::capture::{self, Source};
+use crate::launcher::Launcher;
 use crate::outcome::Evidence;
 use crate::request::Caller;
 use crate::version::Version;
@@ -13,8 +14,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// A worker whose channel has closed and that has not ended so long after was
-/// not ending.
-const ENDS_WITHIN: Duration = Duration::from_millis(100);
+/// not ending. Long, because a process that dies on a busy host, or in a group
+/// that has used up its share, takes its time, and a wrong label is worse than
+/// a slow one; only a worker that lives on without its channel is waited for.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 struct Execute<'a> {
@@ -74,21 +77,21 @@ pub(crate) async fn run(
     frame: &[u8],
     request_id: &str,
     version: &Version,
-    logs: &RunLogs,
-    output_bytes: usize,
+    launcher: &Launcher,
 ) -> Evidence {
+    let logs = &launcher.logs;
     let source = Source {
         request_id: Some(request_id.to_owned()),
         ..version.source()
     };
     if let Some((stdout, stderr)) = worker.outputs.take() {
         for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
-            tokio::spawn(capture::drain(
+            launcher.cleaner.track(capture::drain(
                 pipe,
                 stream,
                 source.clone(),
                 logs.clone(),
-                output_bytes,
+                launcher.limits.output_bytes,
             ));
         }
     }

@@ -105,12 +105,13 @@ async fn steps(
         &frame,
         &request.request_id,
         &version,
-        &shared.launcher.logs,
-        limits.output_bytes,
+        &shared.launcher,
     )
     .await;
     if evidence.exit.is_some_and(suggests_damage) {
         deployment.stock.suspect();
+    } else {
+        deployment.stock.refill();
     }
     let returned = outcome::decide(evidence)?;
     admit_output(&version, returned).await

@@ -42,7 +42,7 @@ impl Process {
     /// The information appears when the parent has reaped the process, which
     /// may be a moment after the descriptor became readable.
     pub(crate) async fn exit(&self) -> Option<Ended> {
-        for _ in 0..50 {
+        for _ in 0..2_000 {
             match self.pidfd().exit_information() {
                 Ok(Some(ended)) => return Some(ended),
                 Ok(None) => tokio::time::sleep(Duration::from_millis(1)).await,

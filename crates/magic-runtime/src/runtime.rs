@@ -22,6 +22,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
+/// How long the end of the last processes is waited for.
+const CLEAN_UP: Duration = Duration::from_secs(10);
+
 /// A running runtime. Clones are the same runtime.
 #[derive(Debug, Clone)]
 pub struct Runtime {
@@ -226,7 +229,12 @@ impl Runtime {
                 .registry
                 .remove(deployment.contract().name.as_str());
         }
-        self.shared.launcher.cleaner.finished().await;
+        if tokio::time::timeout(CLEAN_UP, self.shared.launcher.cleaner.finished())
+            .await
+            .is_err()
+        {
+            tracing::warn!("cleaning up did not end within {CLEAN_UP:?}");
+        }
         let launcher = self.shared.launcher.clone();
         let removed = tokio::task::spawn_blocking(move || launcher.leaves.remove_all()).await;
         if let Ok(Err(error)) = removed {

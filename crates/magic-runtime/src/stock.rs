@@ -63,7 +63,8 @@ impl Stock {
             }),
             wake: Notify::new(),
         });
-        tokio::spawn(Keeper::new(launcher, version, shared.clone(), template).run());
+        let keeper = Keeper::new(launcher.clone(), version, shared.clone(), template);
+        launcher.cleaner.track(keeper.run());
         Self { shared }
     }
 
@@ -81,8 +82,14 @@ impl Stock {
                 // A worker may have been killed while it waited, by a template
                 // that ended for example.
                 if worker.is_alive() {
+                    // While others are ready, replacing this one can wait for
+                    // the end of its request: a fork now would compete with it
+                    // for a core.
+                    let last = state.ready.is_empty();
                     drop(state);
-                    self.shared.wake.notify_one();
+                    if last {
+                        self.shared.wake.notify_one();
+                    }
                     return Ok(worker);
                 }
             }
@@ -98,6 +105,11 @@ impl Stock {
             )),
             Err(_) => Err(no_place("no worker became ready in time")),
         }
+    }
+
+    /// Tells that a request has ended, so that its worker is replaced.
+    pub(crate) fn refill(&self) {
+        self.shared.wake.notify_one();
     }
 
     /// Tells that a worker died in a way that makes its template suspicious.

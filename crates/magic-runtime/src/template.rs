@@ -252,7 +252,7 @@ impl Template {
     /// How the child with this number inside the namespace ended, as far as the
     /// template has told. Only asked where the kernel does not tell.
     pub(crate) async fn told_end_of(&self, inner_pid: i32) -> Option<Ended> {
-        for _ in 0..50 {
+        for _ in 0..2_000 {
             let told = self
                 .ears
                 .ends

@@ -50,6 +50,8 @@ pub(super) struct Keeper {
     pause: Duration,
     not_before: Instant,
     rotated: Instant,
+    /// When the template's group was last looked into.
+    inspected: Instant,
 }
 
 impl Keeper {
@@ -74,6 +76,7 @@ impl Keeper {
             pause: FIRST_PAUSE,
             not_before: now,
             rotated: now,
+            inspected: now,
         }
     }
 
@@ -83,7 +86,14 @@ impl Keeper {
             if closed {
                 return;
             }
-            if wanted > 0 && Instant::now() >= self.not_before {
+            if self.inspection_is_due() {
+                // Only when nobody is between fork and attachment can a
+                // stranger be told from a worker; so nobody is ordered now.
+                if self.preparing.is_empty() {
+                    self.inspect().await;
+                    continue;
+                }
+            } else if wanted > 0 && Instant::now() >= self.not_before {
                 self.fill(wanted).await;
             }
             let shared = self.shared.clone();
@@ -94,6 +104,30 @@ impl Keeper {
                 () = tokio::time::sleep(next_look) => {}
             }
             self.look_after_template();
+        }
+    }
+
+    fn inspection_is_due(&self) -> bool {
+        self.template.is_some() && self.inspected.elapsed() > LOOK_EVERY
+    }
+
+    /// Kills a template whose group holds processes that nobody ordered.
+    async fn inspect(&mut self) {
+        self.inspected = Instant::now();
+        let Some(template) = self.template.clone() else {
+            return;
+        };
+        let looked_at = template.clone();
+        let alone = tokio::task::spawn_blocking(move || looked_at.is_alone())
+            .await
+            .unwrap_or(true);
+        if !alone && !template.has_ended() {
+            tracing::error!(
+                controller = %self.version.contract.name,
+                "the template's group holds processes that nobody ordered; it is killed"
+            );
+            template.kill();
+            self.let_go();
         }
     }
 
@@ -202,7 +236,7 @@ impl Keeper {
         self.pause = (self.pause * 2).min(LAST_PAUSE);
     }
 
-    /// Lets go of a template that ended, holds strangers, is old, bred a crash
+    /// Lets go of a template that ended, is old, bred a crash
     /// or serves nobody. Workers keep it alive as long as they need it.
     fn look_after_template(&mut self) {
         let Some(template) = self.template.clone() else {
@@ -220,21 +254,19 @@ impl Keeper {
                 state.last_taken.elapsed() > self.launcher.limits.idle_template,
             )
         };
-        let strangers = self.preparing.is_empty() && !template.has_ended() && !template.is_alone();
-        if strangers {
-            tracing::error!(
-                controller = %self.version.contract.name,
-                "the template's group holds processes that nobody ordered; it is killed"
-            );
-            template.kill();
-        }
         let old = template.started.elapsed() > self.launcher.limits.template_age;
-        if template.has_ended() || strangers || suspicious || idle || old {
-            self.rotated = Instant::now();
-            self.template = None;
-            let stale = std::mem::take(&mut self.shared.lock().ready);
-            drop(stale);
+        if template.has_ended() || suspicious || idle || old {
+            self.let_go();
         }
+    }
+
+    /// Forgets the template and the workers that wait; those that serve keep it
+    /// alive until they are done.
+    fn let_go(&mut self) {
+        self.rotated = Instant::now();
+        self.template = None;
+        let stale = std::mem::take(&mut self.shared.lock().ready);
+        drop(stale);
     }
 }
 

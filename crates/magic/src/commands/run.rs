@@ -27,9 +27,6 @@ const LARGEST_INPUT: u64 = 8 * 1024 * 1024;
 /// How long the end of the request's process is waited for.
 const CLEAN_UP: Duration = Duration::from_secs(2);
 
-/// How long the log must be quiet after the end to be taken for complete.
-const QUIET: Duration = Duration::from_millis(50);
-
 /// The arguments of `magic run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -69,7 +66,8 @@ pub(crate) async fn run(
         Err(failure) => return refuse(&failure, output),
     };
     // The process is gone, and what it wrote last is in its pipes; it is read by tasks that nobody can be asked to wait for.
-    while let Ok(Some(followed)) = tokio::time::timeout(QUIET, following.next()).await {
+    // Draining has waited for the last line; what is there is all there is.
+    while let Ok(Some(followed)) = tokio::time::timeout(Duration::ZERO, following.next()).await {
         talk_lines(followed, output);
     }
     match outcome {
