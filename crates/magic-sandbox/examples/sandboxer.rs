@@ -8,9 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 
-use magic_sandbox::{
-    Descriptors, Ended, Identity, Layer, Level, Plan, SpawnError, Spawner, enter_if_asked,
-};
+use magic_sandbox::{Descriptors, Ended, Identity, Layer, Level, Plan, Spawner, enter_if_asked};
 
 /// Host identity for the command when the sandboxer runs as root; nothing else should run as it.
 const HOST_ID: u32 = 64_321;
@@ -42,7 +40,7 @@ fn run() -> Result<Ended, String> {
     let spawner = Spawner::start().map_err(|error| error.to_string())?;
     let confined = spawner
         .spawn(&plan, descriptors, None)
-        .map_err(|error| explain(&error))?;
+        .map_err(|error| error.explanation())?;
     if verbose {
         for (layer, enforcement) in confined.report.iter() {
             complain(&format!("{layer}: {enforcement}"));
@@ -97,19 +95,6 @@ fn read_arguments() -> Result<(Plan, bool), String> {
     plan.program = arguments.next().ok_or("no command after `--`")?.into();
     plan.arguments = arguments.collect();
     Ok((plan, verbose))
-}
-
-fn explain(error: &SpawnError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    match error.advice() {
-        Some(advice) => format!("{text}\n{advice}"),
-        None => text,
-    }
 }
 
 #[expect(clippy::print_stderr, reason = "an example talks to its user")]

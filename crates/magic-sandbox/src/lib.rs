@@ -19,6 +19,7 @@
 #![deny(unsafe_code)]
 
 mod cgroup;
+mod explanation;
 mod jail;
 mod layers;
 mod peer;

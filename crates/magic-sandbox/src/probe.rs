@@ -1,7 +1,7 @@
 //! What this host could enforce, found by asking the kernel and without running anything untrusted.
 //!
 //! The questions are cheap and change nothing: files under `/proc`, the version query of Landlock,
-//! and a null pointer for the filter call. The answer is a forecast. The proof is the [`crate::Report`]
+//! and which answers a filter may give. The answer is a forecast. The proof is the [`crate::Report`]
 //! of a real start.
 
 mod namespaces;
@@ -78,18 +78,20 @@ fn landlock() -> (bool, String, Option<String>) {
     (available, detail, Some(remedies::landlock()))
 }
 
+/// The call is asked and not the list under `/proc/sys`, which a hardened unit hides.
 fn seccomp() -> (bool, String, Option<String>) {
-    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
-    let remedy = Some(remedies::seccomp());
-    match actions {
-        Ok(actions) => {
-            let there = ["kill_process", "errno", "allow"]
-                .iter()
-                .all(|wanted| actions.split_whitespace().any(|action| action == *wanted));
-            (there, format!("actions: {}", actions.trim()), remedy)
-        }
-        Err(error) => (false, format!("no filter support: {error}"), remedy),
-    }
+    let wanted = [
+        ("kill_process", libc::SECCOMP_RET_KILL_PROCESS),
+        ("errno", libc::SECCOMP_RET_ERRNO),
+        ("allow", libc::SECCOMP_RET_ALLOW),
+    ];
+    let refused = wanted.into_iter().find_map(|(name, action)| {
+        let error = sys::filter::action_is_available(action).err()?;
+        Some(format!("no filter may answer {name}: {error}"))
+    });
+    let available = refused.is_none();
+    let detail = refused.unwrap_or_else(|| "the kernel takes filters".to_owned());
+    (available, detail, Some(remedies::seccomp()))
 }
 
 fn control_groups() -> (bool, String, Option<String>) {

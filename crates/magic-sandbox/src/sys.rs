@@ -9,6 +9,7 @@
 pub(crate) mod clone;
 pub(crate) mod credentials;
 pub(crate) mod descriptors;
+pub(crate) mod filter;
 pub(crate) mod identity;
 pub(crate) mod landlock;
 pub(crate) mod mount;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::explanation;
 use crate::probe::remedies;
 
 /// Why a control group could not be made, limited or emptied.
@@ -20,6 +21,14 @@ pub enum GroupError {
         /// What the kernel answered.
         #[source]
         source: io::Error,
+    },
+    /// The group of this process holds others, which are not ours to move, so that it cannot be divided.
+    #[error("this process shares its control group {} with {others} others", path.display())]
+    Shared {
+        /// The group.
+        path: PathBuf,
+        /// How many other processes.
+        others: usize,
     },
     /// A name is not usable as a directory.
     #[error("{0:?} is no name for a control group")]
@@ -77,8 +86,16 @@ impl GroupError {
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         match self {
-            Self::NotMounted | Self::NotDelegated { .. } => Some(remedies::control_groups()),
+            Self::NotMounted | Self::NotDelegated { .. } | Self::Shared { .. } => {
+                Some(remedies::control_groups())
+            }
             _ => None,
         }
+    }
+
+    /// The error with its causes and what to type, for people.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        explanation::of(self, self.advice())
     }
 }

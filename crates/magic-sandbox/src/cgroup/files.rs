@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -49,10 +50,22 @@ pub(super) fn open_writer(path: PathBuf) -> Result<OwnedFd, GroupError> {
     }
 }
 
-/// The processes that a `cgroup.procs` file lists.
+/// Whether a file of a group is gone because the group is. An open one answers ENODEV then.
+pub(super) fn group_is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
+}
+
+/// The processes that a `cgroup.procs` file lists. A group that was removed has none.
 pub(super) fn read_pids(path: &Path) -> Result<Vec<i32>, GroupError> {
-    Ok(read(path)?
-        .lines()
-        .filter_map(|line| line.parse().ok())
-        .collect())
+    let list = match fs::read_to_string(path) {
+        Ok(list) => list,
+        Err(error) if group_is_gone(&error) => return Ok(Vec::new()),
+        Err(source) => {
+            return Err(GroupError::Read {
+                path: path.to_path_buf(),
+                source,
+            });
+        }
+    };
+    Ok(list.lines().filter_map(|line| line.parse().ok()).collect())
 }

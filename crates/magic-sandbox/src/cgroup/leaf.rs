@@ -145,11 +145,18 @@ impl Leaf {
         }
         match &self.kill {
             Some(kill) => {
-                rustix::io::write(kill, b"1").map_err(|source| GroupError::Write {
-                    path: self.name.join("cgroup.kill"),
-                    value: "1".to_owned(),
-                    source: source.into(),
-                })?;
+                match rustix::io::write(kill, b"1").map_err(io::Error::from) {
+                    Ok(_) => {}
+                    // Removed meanwhile, which the kernel allows for empty groups only.
+                    Err(error) if files::group_is_gone(&error) => return Ok(()),
+                    Err(source) => {
+                        return Err(GroupError::Write {
+                            path: self.name.join("cgroup.kill"),
+                            value: "1".to_owned(),
+                            source,
+                        });
+                    }
+                }
             }
             None => {
                 self.written().pids = Some(0);

@@ -42,9 +42,7 @@ impl Unified {
         if controllers.is_empty() {
             return Ok(None);
         }
-        // Only the root of the whole tree may hold processes and open itself to children; it is the
-        // one group without a type. The root of a container's view has one.
-        if top == position.directory && top.join("cgroup.type").exists() {
+        if must_be_left(&top, position) {
             move_into_leaf(&top)?;
         }
         open(&top, &controllers)?;
@@ -63,12 +61,22 @@ impl Unified {
         };
         let top = delegated_top(position);
         let controllers = available(&top)?;
+        if must_be_left(&top, position) {
+            companions(&top)?;
+        }
         let has = |name| controllers.contains(&name);
         Ok((!controllers.is_empty()).then(|| {
             let enforcement = enforcement_of(has("memory"), has("cpu"), has("pids"));
             (top, enforcement)
         }))
     }
+}
+
+/// Whether this process is in the group that is to be divided. Only the root of the whole tree may hold
+/// processes and open itself to children; it is the one group without a type. The root of a
+/// container's view has one.
+fn must_be_left(top: &Path, position: &Position) -> bool {
+    top == position.directory && top.join("cgroup.type").exists()
 }
 
 /// Which of the wanted controllers a group has.
@@ -98,7 +106,26 @@ fn delegated_top(position: &Position) -> PathBuf {
     }
 }
 
+/// The other processes of the group that we may move; `Shared` if they are somebody else's.
+fn companions(top: &Path) -> Result<Vec<i32>, GroupError> {
+    let own = std::process::id();
+    let mut others = files::read_pids(&top.join("cgroup.procs"))?;
+    others.retain(|pid| u32::try_from(*pid) != Ok(own));
+    // With process 1 of our pid namespace in the group, this is a container, and the group is its own:
+    // whatever else is there came with us. Elsewhere other processes are not ours to move.
+    if others.is_empty() || own == 1 || others.contains(&1) {
+        Ok(others)
+    } else {
+        Err(GroupError::Shared {
+            path: top.to_path_buf(),
+            others: others.len(),
+        })
+    }
+}
+
 fn move_into_leaf(top: &Path) -> Result<(), GroupError> {
+    // Asked first, so that a refusal leaves nothing behind.
+    let companions = companions(top)?;
     let leaf = top.join(SUPERVISOR);
     match std::fs::create_dir(&leaf) {
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
@@ -108,12 +135,7 @@ fn move_into_leaf(top: &Path) -> Result<(), GroupError> {
     }
     let procs = leaf.join("cgroup.procs");
     let mut moved = vec!["0".to_owned()];
-    let inside = files::read_pids(&top.join("cgroup.procs"))?;
-    if inside.contains(&1) {
-        // With process 1 of our pid namespace in the group, this is a container, and the group is its
-        // own: whatever else is there came with us. Elsewhere other processes are not ours to move.
-        moved.extend(inside.iter().map(ToString::to_string));
-    }
+    moved.extend(companions.iter().map(ToString::to_string));
     for pid in moved {
         match std::fs::write(&procs, &pid) {
             // It has ended meanwhile.

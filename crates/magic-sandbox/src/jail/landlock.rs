@@ -16,14 +16,14 @@ use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
-    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
-    RulesetStatus, Scope,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
 use super::loader;
 use crate::layers::{Enforcement, Level};
 use crate::plan::Plan;
 use crate::protocol::{JailFailure, Step};
+use crate::sys;
 
 /// The newest rights that this file knows.
 const WANTED: ABI = ABI::V6;
@@ -64,7 +64,7 @@ pub(super) fn enter(plan: &Plan, private_root: bool) -> Result<Enforcement, Jail
     let status = ruleset
         .restrict_self()
         .map_err(|error| failure("enter the domain", &error))?;
-    Ok(enforcement(&status))
+    Ok(enforcement(status.ruleset))
 }
 
 fn create(level: Level) -> Result<RulesetCreated, JailFailure> {
@@ -80,7 +80,7 @@ fn create(level: Level) -> Result<RulesetCreated, JailFailure> {
         .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(WANTED)))
         .and_then(|ruleset| ruleset.scope(Scope::from_all(WANTED)))
         .and_then(Ruleset::create)
-        .map_err(|error| failure("make the rule set", &error))
+        .map_err(|error| failure(&lacking(), &error))
 }
 
 /// Opens the path itself: the crate's own helper skips what it cannot open without a word.
@@ -105,18 +105,38 @@ fn allow(
         .map_err(|error| failure("add a rule", &error))
 }
 
-fn enforcement(status: &RestrictionStatus) -> Enforcement {
-    let kernel = || format!("{:?}", status.landlock);
-    match status.ruleset {
+fn enforcement(status: RulesetStatus) -> Enforcement {
+    match status {
         RulesetStatus::FullyEnforced => Enforcement::Full,
-        RulesetStatus::PartiallyEnforced => Enforcement::Partial(format!(
-            "the kernel's Landlock is older than ABI 6 ({})",
-            kernel()
-        )),
-        RulesetStatus::NotEnforced => {
-            Enforcement::Absent(format!("the kernel has no Landlock ({})", kernel()))
-        }
+        RulesetStatus::PartiallyEnforced => Enforcement::Partial(lacking()),
+        RulesetStatus::NotEnforced => Enforcement::Absent(lacking()),
     }
+}
+
+/// What the running kernel's Landlock is, and what it cannot restrict of what is wanted
+/// (landlock(7), the table of ABI versions).
+fn lacking() -> String {
+    let Ok(version) = sys::landlock::abi_version() else {
+        return "the kernel has no Landlock, or it is off".to_owned();
+    };
+    let later = [
+        (2, "moving files between folders"),
+        (3, "truncation"),
+        (4, "TCP"),
+        (5, "controls of devices"),
+        (6, "signals and abstract sockets"),
+    ];
+    let missing: Vec<&str> = later
+        .into_iter()
+        .filter_map(|(since, what)| (version < since).then_some(what))
+        .collect();
+    if missing.is_empty() {
+        return format!("the kernel's Landlock has ABI {version}");
+    }
+    format!(
+        "the kernel's Landlock has ABI {version} of the 6 wanted, and cannot restrict {}",
+        missing.join(", ")
+    )
 }
 
 fn failure(detail: &str, error: &RulesetError) -> JailFailure {

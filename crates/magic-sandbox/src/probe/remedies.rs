@@ -1,15 +1,30 @@
 //! The sentences that say what to type.
 
 use std::fs;
+use std::path::Path;
 
 use crate::protocol::{JailFailure, Step};
 
 /// What to do when no control group may be divided.
 pub(crate) fn control_groups() -> String {
-    "Start the program in a unit with a delegated subtree: `systemd-run --user --scope -p Delegate=yes \
-     COMMAND` (or `Delegate=cpu memory pids` in the service's unit file). On a host with version 1 \
-     control groups run the service as root."
-        .to_owned()
+    let user = rustix::process::geteuid();
+    let own_manager = format!("/run/user/{}/systemd/private", user.as_raw());
+    let line = if user.is_root() {
+        "systemd-run --scope -p Delegate=yes COMMAND".to_owned()
+    } else if Path::new(&own_manager).exists() {
+        "systemd-run --user --scope -p Delegate=yes COMMAND".to_owned()
+    } else {
+        // Without a manager of one's own, root has to ask the system's.
+        format!(
+            "sudo systemd-run --pty --same-dir --uid={} -p Delegate=yes COMMAND",
+            user.as_raw()
+        )
+    };
+    format!(
+        "Start the program in a unit with a delegated subtree: type `{line}`, or write `Delegate=cpu \
+         memory pids` in the service's unit file. On a host with version 1 control groups run the \
+         service as root."
+    )
 }
 
 /// What to do about user namespaces that this host refuses.
@@ -42,7 +57,7 @@ pub(crate) fn user_namespaces() -> String {
 /// What to do about a missing or old Landlock.
 pub(crate) fn landlock() -> String {
     "Landlock is missing or older than ABI 6: boot Linux 6.12 or newer with `lsm=landlock,...` on the \
-     kernel's command line, or set the layer landlock to best_effort."
+     kernel's command line, or let the policy say `landlock: best_effort` under `layers`."
         .to_owned()
 }
 

@@ -6,6 +6,7 @@
 use std::io;
 use std::process::ExitStatus;
 
+use crate::explanation;
 use crate::layers::Enforcement;
 use crate::probe::remedies;
 use crate::protocol::{JailFailure, Step};
@@ -65,5 +66,11 @@ impl SpawnError {
             Self::Group(_) => Some(remedies::control_groups()),
             Self::Jail(failure) => remedies::for_step(failure),
         }
+    }
+
+    /// The error with its causes and what to type, for people.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        explanation::of(self, self.advice())
     }
 }
