@@ -125,10 +125,13 @@ async fn trial(
     if let Some(refusal) = combined(grant.refusals()) {
         return Err(refusal);
     }
-    let demanded = shared.policy.isolation;
+    let pristine = shared.policy.isolation == Isolation::Pristine
+        // Without a group, what a fork leaves behind outlives its request; a
+        // namespace of its own ends with it.
+        || !shared.launcher.leaves.enforced();
     let version = Version {
-        isolation: if demanded == Isolation::Pristine {
-            demanded
+        isolation: if pristine {
+            Isolation::Pristine
         } else {
             bundle.contract.isolation
         },

@@ -72,7 +72,7 @@ pub enum StartError {
     #[error("the spawning thread could not be started: {0}")]
     Spawner(#[source] io::Error),
     /// Control groups are required and not to be had.
-    #[error("control group limits are required by the policy and not available: {0}")]
+    #[error("control group limits are required by the policy and not available: {}", .0.explanation())]
     Groups(#[from] GroupError),
     /// A required layer does not stand.
     #[error("the sandbox does not stand on this host: {0}")]
@@ -257,7 +257,11 @@ fn groups(level: Level) -> Result<Option<Groups>, StartError> {
     match Groups::discover("runtime") {
         Ok(groups) => Ok(Some(groups)),
         Err(error) if level == Level::BestEffort => {
-            tracing::warn!(%error, "no control groups: memory is limited per process, processor time and process counts are not");
+            tracing::warn!(
+                "no control groups here: memory is limited per process only, processor time not at all, and \
+                 every request gets a fresh interpreter, since only that can be ended with all it started. {}",
+                error.explanation()
+            );
             Ok(None)
         }
         Err(error) => Err(error.into()),

@@ -144,7 +144,7 @@ async fn execute(launcher: &Arc<Launcher>) -> Result<(Report, Vec<Attempt>), Str
         let leaf = spawning
             .leaves
             .take(&LIMITS)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| error.explanation())?;
         let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
         let descriptors = Descriptors::new(null.into(), stdout_end, stderr_end);
         match spawning.spawner.spawn(&plan, descriptors, leaf.as_ref()) {
@@ -152,7 +152,7 @@ async fn execute(launcher: &Arc<Launcher>) -> Result<(Report, Vec<Attempt>), Str
             Err(error) => {
                 leaf.into_iter()
                     .for_each(|leaf| spawning.leaves.give_back(leaf));
-                Err(error.to_string())
+                Err(error.explanation())
             }
         }
     })

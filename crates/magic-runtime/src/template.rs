@@ -54,11 +54,11 @@ pub(crate) struct Template {
 /// Why there is no template.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchError {
-    #[error("no control group for the template: {0}")]
+    #[error("no control group for the template: {}", .0.explanation())]
     Group(#[from] GroupError),
     #[error("no descriptors for the template: {0}")]
     Descriptors(#[source] io::Error),
-    #[error("the sandbox was not built: {0}")]
+    #[error("the sandbox was not built: {}", .0.explanation())]
     Spawn(#[from] SpawnError),
     #[error("the template could not be told what to import: {0}")]
     Order(#[source] io::Error),
@@ -89,7 +89,12 @@ impl Template {
         let (control, other_end) = PacketSocket::pair().map_err(LaunchError::Descriptors)?;
         let (stdout, stdout_end) = output_pipe().map_err(LaunchError::Descriptors)?;
         let (stderr, stderr_end) = output_pipe().map_err(LaunchError::Descriptors)?;
-        let plan = launcher.plan(&version.folder);
+        let mut plan = launcher.plan(&version.folder);
+        if !launcher.leaves.enforced() {
+            // Such a template serves one request, and the kernel counts the processes
+            // of each user namespace apart, so this is the request's own limit.
+            plan.limits.processes = Some(resources.pids.into());
+        }
         let started = Instant::now();
         let spawning = launcher.clone();
         let (leaf, confined) = tokio::task::spawn_blocking(move || {
@@ -181,6 +186,9 @@ impl Template {
             Ok(Some(Notice::Loaded(entry))) => {
                 self.entry = Some(entry);
                 self.unforkable = self.look();
+                if self.unforkable.is_none() && !self.is_alone() {
+                    self.unforkable = Some("the import left processes running".to_owned());
+                }
                 Ok(())
             }
             Ok(Some(Notice::Failed(failure))) => Err(LaunchError::Load(failure)),
