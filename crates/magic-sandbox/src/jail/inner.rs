@@ -58,8 +58,8 @@ fn build(
     follow_supervisor(socket)?;
     leave_session()?;
     if *report.enforcement(Layer::Uts) == Enforcement::Full {
-        nix::unistd::sethostname(&plan.hostname)
-            .map_err(|error| failed(Step::HostName, "set the host name")(error.into()))?;
+        let standing = layer(plan.layers.uts, Step::HostName, || set_host_name(plan))?;
+        report.record(Layer::Uts, standing);
     }
     if *report.enforcement(Layer::Mount) == Enforcement::Full {
         let standing = layer(plan.layers.mount, Step::Root, || {
@@ -130,6 +130,20 @@ fn layer(
         (Level::Required, Err(failure)) => Err(failure),
         (_, Ok(standing)) => Ok(standing),
         (_, Err(failure)) => Ok(Enforcement::Absent(failure.to_string())),
+    }
+}
+
+/// A fresh namespace begins with a copy of the host's name. Without the right to change it the namespace
+/// still keeps the host's own name from being changed, and hides nothing.
+fn set_host_name(plan: &Plan) -> Result<Enforcement, JailFailure> {
+    match nix::unistd::sethostname(&plan.hostname) {
+        Ok(()) => Ok(Enforcement::Full),
+        Err(error) if plan.layers.uts == Level::Required => {
+            Err(failed(Step::HostName, "set the host name")(error.into()))
+        }
+        Err(error) => Ok(Enforcement::Partial(format!(
+            "the host's name stays visible: {error}"
+        ))),
     }
 }
 

@@ -87,7 +87,13 @@ pub(crate) fn for_step(failure: &JailFailure) -> Option<String> {
              directories of the source singly, or run the service as root."
                 .to_owned(),
         ),
-        Step::Identity | Step::Root | Step::HostName if denied => Some(user_namespaces()),
+        Step::HostName if denied => Some(
+            "An outer filter forbids sethostname(2), which hides the host's name: in a systemd unit, drop \
+             `ProtectHostname=` and add `sethostname` to `SystemCallFilter=`; in a container, allow it in \
+             the seccomp profile."
+                .to_owned(),
+        ),
+        Step::Identity | Step::Root if denied => Some(user_namespaces()),
         Step::Landlock if missing => Some(
             "A path of the plan is not in the root: check the program, its loader and the targets of \
              the binds."
