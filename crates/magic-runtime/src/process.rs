@@ -38,10 +38,14 @@ impl Process {
         tokio::time::timeout(patience, self.ended()).await.is_ok()
     }
 
-    /// How it ended, where the kernel keeps that behind a pidfd (Linux 6.15).
-    /// The information appears when the parent has reaped the process, which
-    /// may be a moment after the descriptor became readable.
+    /// How it ended. A template is our own child and can be asked for as such.
+    /// Of others the kernel keeps it behind the pidfd (Linux 6.15), from when
+    /// the parent has reaped the process, which may be a moment after the
+    /// descriptor became readable.
     pub(crate) async fn exit(&self) -> Option<Ended> {
+        if let Ok(Some(ended)) = self.pidfd().peek() {
+            return Some(ended);
+        }
         for _ in 0..2_000 {
             match self.pidfd().exit_information() {
                 Ok(Some(ended)) => return Some(ended),

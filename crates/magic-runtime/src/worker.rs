@@ -130,7 +130,8 @@ impl Worker {
         .await
         .map_err(|_| PrepareError::Ended)??;
         let memory_kills_before = oom_kills(leaf.as_ref());
-        let inner_pid = if launcher.keeps_exit_information() {
+        // A template that became the worker is our own child.
+        let inner_pid = if !fork || launcher.keeps_exit_information() {
             None
         } else {
             inner_pid(host_pid)
@@ -204,8 +205,8 @@ impl Drop for Worker {
 }
 
 fn oom_kills(leaf: Option<&Leaf>) -> u64 {
-    leaf.and_then(|leaf| leaf.usage().ok())
-        .map_or(0, |usage| usage.oom_kills)
+    leaf.and_then(|leaf| leaf.oom_kills().ok())
+        .unwrap_or(0)
 }
 
 async fn order(

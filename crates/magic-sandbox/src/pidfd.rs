@@ -133,6 +133,17 @@ impl PidFd {
         Ok(status.map(|status| ended(&status)))
     }
 
+    /// How a child ended, if it has, without reaping it: whoever reaps may still come. Never blocks.
+    ///
+    /// # Errors
+    /// As [`PidFd::wait`].
+    pub fn peek(&self) -> io::Result<Option<Ended>> {
+        let id = WaitId::PidFd(self.descriptor.as_fd());
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = rustix::process::waitid(id, options)?;
+        Ok(status.map(|status| ended(&status)))
+    }
+
     /// How the process ended, from the kernel and not from its parent (`PIDFD_GET_INFO` with
     /// `PIDFD_INFO_EXIT`, Linux 6.15). `None` while it runs or waits for its parent to reap it.
     ///

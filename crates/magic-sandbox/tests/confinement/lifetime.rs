@@ -48,6 +48,34 @@ fn exit_information_survives_the_reaping() {
     }
 }
 
+/// A parent may look before it reaps, and a stranger may not.
+#[test]
+fn a_look_at_a_child_leaves_it_to_be_reaped() {
+    let confined = spawner()
+        .spawn(
+            &plan("import os; os._exit(5)"),
+            Descriptors::null().expect("/dev/null opens"),
+            None,
+        )
+        .expect("it starts");
+    let mut entries = [rustix::event::PollFd::new(
+        &confined.pidfd,
+        rustix::event::PollFlags::IN,
+    )];
+    let timeout = rustix::event::Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    let ready = rustix::event::poll(&mut entries, Some(&timeout)).expect("poll works");
+    assert_eq!(ready, 1, "the program hung");
+    for _ in 0..2 {
+        let seen = confined.pidfd.peek().expect("it is our child");
+        assert_eq!(seen, Some(Ended::Exited(5)));
+    }
+    assert_eq!(wait(&confined.pidfd), Ended::Exited(5));
+    assert!(confined.pidfd.peek().is_err(), "it was reaped");
+}
+
 #[test]
 fn a_killed_supervisor_takes_the_program_along() {
     let mut supervisor = Command::new(sandboxer())
