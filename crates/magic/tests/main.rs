@@ -15,4 +15,5 @@ mod reload;
 mod run;
 mod server;
 mod supervisor;
+mod ungrouped;
 mod validate;
