@@ -129,8 +129,8 @@ impl Template {
         }
         let baseline = leaf
             .as_ref()
-            .and_then(|leaf| leaf.usage().ok())
-            .map_or(0, |usage| usage.oom_kills);
+            .and_then(|leaf| leaf.oom_kills().ok())
+            .unwrap_or(0);
         let mut template = Self {
             ears: Arc::new(Ears {
                 control,
@@ -223,8 +223,8 @@ impl Template {
     fn memory_kills(&self) -> u64 {
         let leaf = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
         leaf.as_ref()
-            .and_then(|leaf| leaf.usage().ok())
-            .map_or(0, |usage| usage.oom_kills)
+            .and_then(|leaf| leaf.oom_kills().ok())
+            .unwrap_or(0)
     }
 
     async fn order(&self, order: &Order<'_>, descriptors: &[&OwnedFd]) -> io::Result<()> {

@@ -205,8 +205,7 @@ impl Drop for Worker {
 }
 
 fn oom_kills(leaf: Option<&Leaf>) -> u64 {
-    leaf.and_then(|leaf| leaf.usage().ok())
-        .map_or(0, |usage| usage.oom_kills)
+    leaf.and_then(|leaf| leaf.oom_kills().ok()).unwrap_or(0)
 }
 
 async fn order(

@@ -55,17 +55,40 @@ pub(super) fn group_is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }
 
+/// Opens for reading again and again.
+pub(super) fn open_reader(path: PathBuf) -> Result<OwnedFd, GroupError> {
+    match File::open(&path) {
+        Ok(file) => Ok(file.into()),
+        Err(source) => Err(GroupError::Read { path, source }),
+    }
+}
+
+/// The content now of a file that stays open. A group that was removed has none. `group` names it in
+/// errors.
+pub(super) fn reread(file: &OwnedFd, group: &Path) -> Result<String, GroupError> {
+    let mut content = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        match rustix::io::pread(file, &mut chunk, content.len() as u64).map_err(io::Error::from) {
+            Ok(0) => return Ok(String::from_utf8_lossy(&content).into_owned()),
+            Ok(count) => content.extend_from_slice(&chunk[..count]),
+            Err(error) if group_is_gone(&error) => return Ok(String::new()),
+            Err(source) => {
+                return Err(GroupError::Read {
+                    path: group.to_path_buf(),
+                    source,
+                });
+            }
+        }
+    }
+}
+
 /// The processes that a `cgroup.procs` file lists. A group that was removed has none.
 pub(super) fn read_pids(path: &Path) -> Result<Vec<i32>, GroupError> {
-    let list = match fs::read_to_string(path) {
-        Ok(list) => list,
-        Err(error) if group_is_gone(&error) => return Ok(Vec::new()),
-        Err(source) => {
-            return Err(GroupError::Read {
-                path: path.to_path_buf(),
-                source,
-            });
-        }
+    let list = match open_reader(path.to_path_buf()) {
+        Ok(file) => reread(&file, path)?,
+        Err(GroupError::Read { source, .. }) if group_is_gone(&source) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
     };
     Ok(list.lines().filter_map(|line| line.parse().ok()).collect())
 }

@@ -30,6 +30,12 @@ pub(super) trait Hierarchy: Debug + Send + Sync {
     /// The `cgroup.kill` file of the group, where there is one (Linux 5.14, version 2 trees).
     fn kill_file(&self, name: &Path) -> Option<PathBuf>;
 
+    /// The file that counts the group's tasks, where they are limited.
+    fn tasks_file(&self, name: &Path) -> Option<PathBuf>;
+
+    /// The file with a line `oom_kill`, where memory is limited.
+    fn oom_kills_file(&self, name: &Path) -> Option<PathBuf>;
+
     /// Reads the counters of the group.
     fn usage(&self, name: &Path) -> Result<Usage, GroupError>;
 

@@ -29,7 +29,9 @@ pub struct Usage {
 
 /// One group for one program.
 ///
-/// The files by which processes are moved and killed stay open, so that using a leaf needs no path.
+/// The files by which processes are moved, counted and killed stay open, so that using a leaf needs no
+/// path and few system calls. The list of processes does not: version 1 keeps the list that an open
+/// file has shown once for as long as it is read again within a second.
 #[derive(Debug)]
 pub struct Leaf {
     hierarchy: Arc<dyn Hierarchy>,
@@ -37,7 +39,9 @@ pub struct Leaf {
     /// What was written last; a lock, so that a group can be killed while somebody else reads it.
     limits: Mutex<Limits>,
     joins: Vec<OwnedFd>,
+    tasks: Option<OwnedFd>,
     kill: Option<OwnedFd>,
+    oom_kills: Option<OwnedFd>,
 }
 
 impl Leaf {
@@ -52,7 +56,9 @@ impl Leaf {
             name,
             limits: Mutex::new(Limits::default()),
             joins: Vec::new(),
+            tasks: None,
             kill: None,
+            oom_kills: None,
         };
         for directory in leaf.directories() {
             if let Err(source) = std::fs::create_dir(&directory) {
@@ -69,6 +75,16 @@ impl Leaf {
             leaf.joins
                 .push(files::open_writer(directory.join("cgroup.procs"))?);
         }
+        leaf.tasks = leaf
+            .hierarchy
+            .tasks_file(&leaf.name)
+            .map(files::open_reader)
+            .transpose()?;
+        leaf.oom_kills = leaf
+            .hierarchy
+            .oom_kills_file(&leaf.name)
+            .map(files::open_reader)
+            .transpose()?;
         leaf.kill = leaf
             .hierarchy
             .kill_file(&leaf.name)
@@ -122,6 +138,18 @@ impl Leaf {
         self.hierarchy.usage(&self.name)
     }
 
+    /// Reads how many processes the out-of-memory killer took: the one counter of [`Leaf::usage`] that
+    /// is asked for with every program.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn oom_kills(&self) -> Result<u64, GroupError> {
+        match &self.oom_kills {
+            Some(file) => Ok(files::keyed(&files::reread(file, &self.name)?, "oom_kill")),
+            None => Ok(0),
+        }
+    }
+
     /// Starts the count of the memory peak anew, where the kernel can (version 1).
     ///
     /// # Errors
@@ -139,9 +167,6 @@ impl Leaf {
         let deadline = Instant::now() + patience;
         if self.pids()?.is_empty() {
             return Ok(());
-        }
-        if self.written().cpu_millicores.take().is_some() {
-            self.hierarchy.unthrottle(&self.name)?;
         }
         match &self.kill {
             Some(kill) => {
@@ -161,6 +186,7 @@ impl Leaf {
             None => {
                 self.written().pids = Some(0);
                 self.hierarchy.forbid_processes(&self.name)?;
+                self.unthrottle()?;
             }
         }
         let mut looked_before = false;
@@ -184,6 +210,8 @@ impl Leaf {
             // A process that an interrupted attach left in only some of the trees is not in the one that
             // was killed as a whole, so that whoever is still there gets a signal of its own.
             if self.kill.is_none() || looked_before {
+                // Most groups die at once; who does not may be out of processor time.
+                self.unthrottle()?;
                 // The numbers were read before the descriptors were opened, so one of them may name a
                 // stranger by now. Who is still listed after that is really ours.
                 let still = self.pids()?;
@@ -191,7 +219,8 @@ impl Leaf {
                     let _ = process.kill();
                 }
             }
-            wait_for_one(&processes, left.min(Duration::from_millis(20)));
+            let pause = if looked_before { 20 } else { 5 };
+            wait_for_one(&processes, left.min(Duration::from_millis(pause)));
             looked_before = true;
         }
     }
@@ -210,6 +239,9 @@ impl Leaf {
     /// A file cannot be read.
     pub fn pids(&self) -> Result<Vec<i32>, GroupError> {
         let mut all = Vec::new();
+        if self.counts_none()? {
+            return Ok(all);
+        }
         for directory in self.directories() {
             all.extend(files::read_pids(&directory.join("cgroup.procs"))?);
         }
@@ -225,8 +257,25 @@ impl Leaf {
     /// It is still busy after that.
     pub fn remove(self) -> Result<(), GroupError> {
         let directories = self.directories();
-        drop((self.joins, self.kill));
+        drop((self.joins, self.tasks, self.kill, self.oom_kills));
         remove_directories(&directories)
+    }
+
+    /// Whether the kernel counts no task, not even one that has ended and was not waited for. The tree
+    /// that counts is the first that a process is moved into, so that nobody is in another one then.
+    fn counts_none(&self) -> Result<bool, GroupError> {
+        match &self.tasks {
+            Some(file) => Ok(files::reread(file, &self.name)?.trim() == "0"),
+            None => Ok(false),
+        }
+    }
+
+    /// Lifts the limit of processor time, once.
+    fn unthrottle(&self) -> Result<(), GroupError> {
+        if self.written().cpu_millicores.take().is_some() {
+            self.hierarchy.unthrottle(&self.name)?;
+        }
+        Ok(())
     }
 
     /// A panic while the lock is held leaves plain numbers behind, which are still good.

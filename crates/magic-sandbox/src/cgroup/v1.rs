@@ -140,6 +140,14 @@ impl Hierarchy for Separate {
         file.exists().then_some(file)
     }
 
+    fn tasks_file(&self, name: &Path) -> Option<PathBuf> {
+        Some(self.pids.as_ref()?.join(name).join("pids.current"))
+    }
+
+    fn oom_kills_file(&self, name: &Path) -> Option<PathBuf> {
+        Some(self.memory.as_ref()?.join(name).join("memory.oom_control"))
+    }
+
     fn usage(&self, name: &Path) -> Result<Usage, GroupError> {
         let mut usage = Usage::default();
         if let Some(tree) = &self.memory {

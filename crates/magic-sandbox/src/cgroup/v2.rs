@@ -217,6 +217,16 @@ impl Hierarchy for Unified {
         file.exists().then_some(file)
     }
 
+    fn tasks_file(&self, name: &Path) -> Option<PathBuf> {
+        let file = self.parents[0].join(name).join("pids.current");
+        self.controllers.contains(&"pids").then_some(file)
+    }
+
+    fn oom_kills_file(&self, name: &Path) -> Option<PathBuf> {
+        let file = self.parents[0].join(name).join("memory.events");
+        self.controllers.contains(&"memory").then_some(file)
+    }
+
     fn usage(&self, name: &Path) -> Result<Usage, GroupError> {
         let group = self.parents[0].join(name);
         let mut usage = Usage::default();
