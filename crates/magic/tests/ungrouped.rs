@@ -48,10 +48,7 @@ fn ends_are_told_apart_without_groups() {
         ),
     ] {
         folder.controller(name, ANY, body);
-        let error = run(&folder, &["run", name, "--json"])
-            .with_status(1)
-            .json()["error"]
-            .take();
+        let error = run(&folder, &["run", name, "--json"]).with_status(1).json()["error"].take();
         assert_eq!(error["code"], code, "{error}");
         for (member, value) in detail.as_object().expect("an object") {
             assert_eq!(&error["details"][member], value, "{error}");
