@@ -133,7 +133,10 @@ impl Runtime {
         let test = runtime.self_test().await;
         match test.failure {
             None => Ok(runtime),
-            Some(failure) => Err(StartError::Sandbox(failure)),
+            Some(failure) => {
+                runtime.drain(Duration::ZERO).await;
+                Err(StartError::Sandbox(failure))
+            }
         }
     }
 
