@@ -5,7 +5,7 @@
 //! value with rubbish in its upper half would pass.
 
 use seccompiler::SeccompCmpArgLen::{Dword, Qword};
-use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
+use seccompiler::SeccompCmpOp::{Eq, Gt, MaskedEq, Ne};
 use seccompiler::{BackendError, SeccompCondition, SeccompRule};
 
 type Conditions = Vec<Result<SeccompCondition, BackendError>>;
@@ -40,15 +40,40 @@ const IOCTL_ALLOWED: [u64; 7] = [
     libc::FIONCLEX,
 ];
 
-/// Commands of `fcntl` that make the kernel send a signal of choice to a process of choice, or that
-/// watch and hold up other users of a file.
-const FCNTL_REFUSED: [libc::c_int; 5] = [
-    libc::F_SETOWN,
-    10, // F_SETSIG
-    15, // F_SETOWN_EX
-    libc::F_SETLEASE,
-    libc::F_NOTIFY,
+/// Commands of `fcntl` that pass: copies, flags, sizes of pipes. Owners and their signals, leases and
+/// notices are refused, and so are locks: all files that a program can open are shared with programs of
+/// others, and a lock on them is seen by all.
+const FCNTL_ALLOWED: [u64; 8] = [
+    0,    // F_DUPFD
+    1,    // F_GETFD
+    2,    // F_SETFD
+    3,    // F_GETFL
+    4,    // F_SETFL
+    1030, // F_DUPFD_CLOEXEC
+    1031, // F_SETPIPE_SZ
+    1032, // F_GETPIPE_SZ
 ];
+
+/// Calls that only ask, and take the number of a process first: no number but 0, which is oneself. A
+/// sibling's would tell that it exists.
+const OWN_PROCESS_ONLY: [libc::c_long; 6] = [
+    libc::SYS_getpgid,
+    libc::SYS_getsid,
+    libc::SYS_get_robust_list,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler,
+];
+
+/// Calls that take a clock first. Above the numbered clocks are those made of the number of a process,
+/// which tell how much processor time a sibling has used, and those made of a descriptor.
+const CLOCKS: [libc::c_long; 4] = [
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_timerfd_create,
+];
+const LAST_NUMBERED_CLOCK: u64 = 15;
 
 /// Options of `prctl` that pass whatever their arguments: questions, names, and what only takes away.
 const PRCTL_ALLOWED: [libc::c_int; 14] = [
@@ -72,6 +97,14 @@ const PR_SET_VMA: u64 = 0x5356_4d41;
 
 /// The refused uses, by call number.
 pub(super) fn refusals() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
+    let own = OWN_PROCESS_ONLY.map(|number| {
+        let other = SeccompCondition::new(0, Dword, Ne, 0);
+        (number, vec![vec![other]])
+    });
+    let clocks = CLOCKS.map(|number| {
+        let made = SeccompCondition::new(0, Dword, Gt, LAST_NUMBERED_CLOCK);
+        (number, vec![vec![made]])
+    });
     [
         (libc::SYS_clone, clone()),
         (libc::SYS_socketpair, socketpair()),
@@ -81,12 +114,16 @@ pub(super) fn refusals() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
             vec![vec![SeccompCondition::new(4, Qword, Ne, 0)]],
         ),
         (libc::SYS_ioctl, vec![none_of(1, &IOCTL_ALLOWED)]),
-        (libc::SYS_fcntl, any_of(1, &FCNTL_REFUSED)),
+        (libc::SYS_fcntl, vec![none_of(1, &FCNTL_ALLOWED)]),
         (libc::SYS_prctl, prctl()),
         (libc::SYS_prlimit64, prlimit()),
         (
             libc::SYS_setrlimit,
             vec![vec![SeccompCondition::new(0, Dword, Eq, core_limit())]],
+        ),
+        (
+            libc::SYS_getpriority,
+            vec![vec![SeccompCondition::new(1, Dword, Ne, 0)]],
         ),
         // Only the question; the flags would switch address randomization off.
         (libc::SYS_personality, vec![none_of(0, &[0xffff_ffff])]),
@@ -102,6 +139,8 @@ pub(super) fn refusals() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
         ),
     ]
     .into_iter()
+    .chain(own)
+    .chain(clocks)
     .map(|(number, rules)| {
         Ok((
             number,
@@ -175,20 +214,5 @@ fn none_of(argument: u8, values: &[u64]) -> Conditions {
     values
         .iter()
         .map(|value| SeccompCondition::new(argument, Dword, Ne, *value))
-        .collect()
-}
-
-/// Refuses every value that is listed.
-fn any_of(argument: u8, values: &[libc::c_int]) -> Vec<Conditions> {
-    values
-        .iter()
-        .map(|value| {
-            vec![SeccompCondition::new(
-                argument,
-                Dword,
-                Eq,
-                u64::from(value.cast_unsigned()),
-            )]
-        })
         .collect()
 }

@@ -90,6 +90,14 @@ pub(super) const DENIED: &[Refused] = &[
         ],
     },
     Refused {
+        reason: "It names its process behind a pointer, and so tells which siblings exist.",
+        calls: &[("capget", libc::SYS_capget)],
+    },
+    Refused {
+        reason: "A lock on a file that others have open too is a message to them.",
+        calls: &[("flock", libc::SYS_flock)],
+    },
+    Refused {
         reason: "Priorities and placement of others, and of oneself against others.",
         calls: &[
             ("sched_setaffinity", libc::SYS_sched_setaffinity),

@@ -236,6 +236,16 @@ fn arguments_decide() {
             "EPERM",
         ),
         call("flags", libc::SYS_fcntl, ", 1, 1", "ok"),
+        call("record locks", libc::SYS_fcntl, ", 1, 6, page", "EPERM"),
+        call("own group", libc::SYS_getpgid, ", 0", "ok"),
+        call("group of another", libc::SYS_getpgid, ", 1", "EPERM"),
+        call("own clock", libc::SYS_clock_gettime, ", 2, page", "ok"),
+        call(
+            "clock of another",
+            libc::SYS_clock_gettime,
+            ", (~1 << 3) | 2, page",
+            "EPERM",
+        ),
         call("dumpable on", libc::SYS_prctl, ", 4, 1, 0, 0, 0", "EPERM"),
         call("dumpable off", libc::SYS_prctl, ", 4, 0, 0, 0, 0", "ok"),
         call(

@@ -76,7 +76,7 @@ pub(super) const DESCRIPTORS: &[Allowed] = &[
     call(
         "fcntl",
         libc::SYS_fcntl,
-        "Flags of descriptors; the dangerous commands are refused by argument.",
+        "Copies and flags of descriptors, sizes of pipes; all other commands are refused by argument.",
     ),
     call(
         "ioctl",
@@ -185,11 +185,6 @@ pub(super) const DESCRIPTORS: &[Allowed] = &[
         "fallocate",
         libc::SYS_fallocate,
         "os.posix_fallocate in a lent temporary directory.",
-    ),
-    call(
-        "flock",
-        libc::SYS_flock,
-        "Python libraries lock files of their own.",
     ),
     call(
         "mkdirat",

@@ -216,11 +216,6 @@ pub(super) const PROCESSES: &[Allowed] = &[
         "Python answers os.getgroups by it.",
     ),
     call(
-        "capget",
-        libc::SYS_capget,
-        "Libraries ask whether they are privileged.",
-    ),
-    call(
         "getrandom",
         libc::SYS_getrandom,
         "os.urandom, hash seeds, uuid.",
