@@ -290,7 +290,7 @@ def _take_over(descriptors: list[int]) -> None:
         os.close(0)
     # An open file has one set of flags and one position, so the template's own
     # null would carry what one worker sets to all that come later.
-    null = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     channel, stdout, stderr = moved
     os.dup2(channel, CONTROL, inheritable=False)
