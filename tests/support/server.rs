@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long anything here may take before the test fails. Generous, since it
@@ -19,7 +19,9 @@ pub(crate) struct Controllers {
 
 impl Controllers {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
     }
 
     /// Adds a controller `name` whose contract accepts any object and answers
@@ -27,7 +29,8 @@ impl Controllers {
     pub(crate) fn with(self, name: &str, contract: &str, code: &str) -> Self {
         let folder = self.folder.path().join(name.to_lowercase());
         std::fs::create_dir(&folder).expect("a new folder");
-        let mut text = format!("name: {name}\nversion: 1.0.0\ninput: {{type: object}}\n{contract}\n");
+        let mut text =
+            format!("name: {name}\nversion: 1.0.0\ninput: {{type: object}}\n{contract}\n");
         if !contract.contains("output:") {
             text.push_str("output: {type: object}\n");
         }
@@ -44,6 +47,7 @@ impl Controllers {
 /// A running server; killed and waited for when dropped.
 pub(crate) struct Server {
     child: Child,
+    events: Mutex<mpsc::Receiver<String>>,
     pub(crate) address: SocketAddr,
     pub(crate) data: tempfile::TempDir,
     pub(crate) controllers: Controllers,
@@ -64,7 +68,9 @@ impl Answer {
 
     /// The finer cause.
     pub(crate) fn reason(&self) -> &str {
-        self.body["error"]["details"]["reason"].as_str().unwrap_or("none")
+        self.body["error"]["details"]["reason"]
+            .as_str()
+            .unwrap_or("none")
     }
 }
 
@@ -99,7 +105,11 @@ impl Server {
                 Ok(line) => {
                     let event: Value = serde_json::from_str(&line).expect("a JSON line");
                     if event["event"] == "listening" {
-                        break event["address"].as_str().expect("an address").parse().expect("a socket address");
+                        break event["address"]
+                            .as_str()
+                            .expect("an address")
+                            .parse()
+                            .expect("a socket address");
                     }
                 }
                 Err(_) => {
@@ -109,7 +119,13 @@ impl Server {
                 }
             }
         };
-        Self { child, address, data, controllers }
+        Self {
+            child,
+            events: Mutex::new(events),
+            address,
+            data,
+            controllers,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -118,6 +134,20 @@ impl Server {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.data.path().join("magic.sock")
+    }
+
+    /// Waits for the next event of standard output that fits; those before it are dropped.
+    pub(crate) fn event(&self, fits: impl Fn(&Value) -> bool) -> Value {
+        let events = self.events.lock().expect("no test panics with the lock");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = events.recv_timeout(left).expect("the awaited event");
+            let event = serde_json::from_str(&line).expect("a JSON line");
+            if fits(&event) {
+                return event;
+            }
+        }
     }
 
     /// Runs a controller.
@@ -135,26 +165,43 @@ impl Server {
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address))
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            self.address
+        ))
     }
 
     fn send(&self, request: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.write_all(request.as_bytes()).expect("the server reads");
+        stream
+            .write_all(request.as_bytes())
+            .expect("the server reads");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("the server answers");
         let answer = String::from_utf8(answer).expect("UTF-8");
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        Answer { status, body: serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer}")) }
+        let (head, body) = answer
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status");
+        Answer {
+            status,
+            body: serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer}")),
+        }
     }
 
     /// Asks the server to end and waits for it.
     pub(crate) fn stop(mut self) -> std::process::ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the server lives");
-        wait_for("the server to end", || self.child.try_wait().expect("a child of ours"))
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("the server lives");
+        wait_for("the server to end", || {
+            self.child.try_wait().expect("a child of ours")
+        })
     }
 }
 
