@@ -31,13 +31,13 @@ test-rust:
 	$(CARGO) test --quiet --workspace --doc
 
 test-python:
-	$(VENV)/bin/python -m pytest --quiet python-sdk/tests controllers
+	cd python-sdk && ../$(VENV)/bin/python -m pytest --quiet
 
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
-	$(VENV)/bin/ruff check python-sdk controllers tests
-	$(VENV)/bin/ruff format --check python-sdk controllers tests
+	cd python-sdk && ../$(VENV)/bin/ruff check . ../controllers ../tests ../bench
+	cd python-sdk && ../$(VENV)/bin/ruff format --check . ../controllers ../tests ../bench
 	cd python-sdk && ../$(VENV)/bin/mypy
 
 test-tools: ## Install what the tests need below target/
