@@ -80,7 +80,15 @@ fn create(level: Level) -> Result<RulesetCreated, JailFailure> {
         .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(WANTED)))
         .and_then(|ruleset| ruleset.scope(Scope::from_all(WANTED)))
         .and_then(Ruleset::create)
-        .map_err(|error| failure(&lacking(), &error))
+        .map_err(|error| match sys::landlock::abi_version() {
+            // The library names rights by its own constants, which say less than this.
+            Ok(version) if version < i64::from(WANTED as i32) => {
+                let text = format!("the layer is required, and {}", lacking());
+                JailFailure::refused(Step::Landlock, text)
+            }
+            Err(_) => JailFailure::refused(Step::Landlock, lacking()),
+            Ok(_) => failure("make the rule set", &error),
+        })
 }
 
 /// Opens the path itself: the crate's own helper skips what it cannot open without a word.
