@@ -174,11 +174,16 @@ impl Interpreter {
 
 /// The package folder of the virtual environment that `path` belongs to. The
 /// marker file stands one level above the program's own folder, see PEP 405.
+/// In its canonical place, since that is where the sandbox shows it: a relative
+/// path, or one through a link, would name nothing inside.
 fn virtual_environment(path: &Path, minor: u32) -> Option<PathBuf> {
     let root = path.parent()?.parent()?;
-    root.join("pyvenv.cfg")
-        .is_file()
-        .then(|| root.join(format!("lib/python3.{minor}/site-packages")))
+    if !root.join("pyvenv.cfg").is_file() {
+        return None;
+    }
+    root.join(format!("lib/python3.{minor}/site-packages"))
+        .canonicalize()
+        .ok()
 }
 
 /// Links of merged-/usr hosts: the path of the program loader runs through them.
