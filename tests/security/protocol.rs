@@ -153,7 +153,7 @@ fn forged_calls_gain_nothing_and_are_recorded() {
 /// Text cannot become a line of somebody else's, nor a command to a terminal.
 #[test]
 fn output_stays_output() {
-    let suite = Suite::start_with("protocol", CONTRACT, Controllers::new(), &[]);
+    let suite = Suite::start("protocol");
     assert!(suite.report("flood_output", &json!({"lines": 50})).0);
     let containing = |what: &str| {
         wait_for(what, || {

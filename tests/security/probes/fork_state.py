@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import gc
+import importlib.util
 import json
 import locale
 import os
@@ -16,9 +17,9 @@ import uuid
 
 from probing import Refused, probe
 
-try:
+if importlib.util.find_spec("numpy"):
     import numpy
-except ImportError:
+else:
     numpy = None
 
 SHARED = {"seen": []}

@@ -56,7 +56,7 @@ def clone(number, flags):
 
 
 @probe
-def sweep(numbers):
+def sweep(numbers, seconds):
     """Calls every number with zeros in a process of its own; tells each answer."""
     answers = {}
     for number in numbers:
@@ -64,7 +64,7 @@ def sweep(numbers):
         child = os.fork()
         if child == 0:
             # A call that waits is ended, and that it waited is its answer.
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
             ctypes.set_errno(0)
             result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(0)] * 6)
             failed = ctypes.get_errno() if result == -1 else 0
