@@ -37,8 +37,7 @@ enum Becomes {
 use Becomes::{Refused, Served};
 
 /// Bodies of modules. `os.read(3, …)` takes orders that the runner waits for; `os.write(3, …)` forges notices.
-const BODIES: [(&str, Becomes); 22] = [
-    ("while True:\n    pass", Refused("budget")),
+const BODIES: [(&str, Becomes); 21] = [
     (
         "kept = [bytearray(1 << 20) for _ in range(2048)]",
         Refused("budget"),
@@ -108,10 +107,20 @@ fn save(server: &Server, version: &str, body: &str) -> Value {
 
 #[test]
 fn a_hostile_import_is_refused_or_contained() {
+    try_all(&BODIES);
+}
+
+/// The budget of an import is time, too.
+#[test]
+fn an_import_without_end_is_refused() {
+    try_all(&[("import time\ntime.sleep(600)", Refused("budget"))]);
+}
+
+fn try_all(bodies: &[(&str, Becomes)]) {
     let controllers = Controllers::new().with("Importing", "", &code("1.0.0", ""));
     let server = Server::start(controllers);
     let mut served = "1.0.0".to_owned();
-    for (number, (body, becomes)) in BODIES.iter().enumerate() {
+    for (number, (body, becomes)) in bodies.iter().enumerate() {
         let version = format!("1.1.{number}");
         let event = save(&server, &version, body);
         match becomes {
