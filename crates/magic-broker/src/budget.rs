@@ -15,6 +15,9 @@ pub struct Budget {
     pub log_bytes: usize,
     /// Frames of any kind; beyond this the session breaks the protocol.
     pub frames: u32,
+    /// Bytes of all frames together; beyond this the session breaks the
+    /// protocol. Reading costs the supervisor more than writing costs a worker.
+    pub bytes: u64,
 }
 
 impl Default for Budget {
@@ -24,6 +27,7 @@ impl Default for Budget {
             log_lines: 10_000,
             log_bytes: 1024 * 1024,
             frames: 100_000,
+            bytes: 128 * 1024 * 1024,
         }
     }
 }

@@ -4,11 +4,16 @@ use crate::frame::{FrameBuffer, FrameError};
 use crate::message::{FromWorker, MessageError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+/// A longer frame, in bytes, is parsed on a thread of its own, since the tree
+/// of a large result would hold the event loop for as long as it takes to make.
+const LONG: usize = 64 * 1024;
+
 /// A connected channel and the bytes read from it so far.
 #[derive(Debug)]
 pub struct Channel<S> {
     stream: S,
     received: FrameBuffer,
+    received_bytes: u64,
 }
 
 /// How a channel stopped being one.
@@ -34,6 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         Self {
             stream,
             received: FrameBuffer::new(),
+            received_bytes: 0,
         }
     }
 
@@ -45,6 +51,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     /// Puts bytes in front that were read from the stream by other means.
     pub fn received_before(&mut self, bytes: &[u8]) {
         self.received.space().extend_from_slice(bytes);
+    }
+
+    /// How many bytes of whole frames have been received.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
     }
 
     /// Sends bytes that [`encode`](crate::encode) made, or a handshake byte.
@@ -61,7 +72,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
 
     /// Receives the next message; `None` at a clean end of the channel.
     ///
-    /// Cancelling the future loses nothing: what was read stays in the buffer.
+    /// Cancelling the future while it waits for bytes loses nothing: what was
+    /// read stays in the buffer. A long frame that is being parsed is lost.
     ///
     /// # Errors
     ///
@@ -69,7 +81,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     pub async fn receive(&mut self) -> Result<Option<FromWorker>, ChannelError> {
         loop {
             if let Some(body) = self.received.take()? {
-                return Ok(Some(FromWorker::parse(&body)?));
+                self.received_bytes += body.len() as u64;
+                if body.len() <= LONG {
+                    return Ok(Some(FromWorker::parse(&body)?));
+                }
+                let parsed = tokio::task::spawn_blocking(move || FromWorker::parse(&body))
+                    .await
+                    .map_err(|error| ChannelError::Socket(std::io::Error::other(error)))?;
+                return Ok(Some(parsed?));
             }
             let count = match self.stream.read_buf(self.received.space()).await {
                 Ok(count) => count,

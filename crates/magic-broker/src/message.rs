@@ -12,6 +12,11 @@ use serde_json::{Map, Value};
 /// The identifier of the one execution that a worker serves.
 const EXECUTION: u64 = 0;
 
+/// The longest parameters of a log line, in bytes of text. The SDK cuts lines
+/// far below this, and what is longer than a kept line would be cut anyway: it
+/// is not made a tree of first, which takes up to a hundred times its size.
+const LOG_LIMIT: usize = 256 * 1024;
+
 /// One parsed message of a worker.
 #[derive(Debug, PartialEq)]
 pub enum FromWorker {
@@ -26,14 +31,18 @@ pub enum FromWorker {
         /// Structured fields beside the text.
         fields: Map<String, Value>,
     },
+    /// The controller logged a line that is too long to be read.
+    LogTooLong,
     /// The controller asks for a capability.
     Call {
         /// Rising number of the call within this session, from 1.
         id: u64,
         /// Dotted method name, for example `db.query`.
         method: String,
-        /// Parameters; not interpreted here.
-        params: Value,
+        /// Parameters as JSON text, `null` if there are none. Text, because a
+        /// tree of hostile parameters is many times as large, and a refused
+        /// call needs none.
+        params: String,
     },
     /// The controller returned a value.
     Returned {
@@ -110,8 +119,8 @@ pub enum WorkerErrorKind {
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// Not JSON, nested too deep, or with members that no message has.
-    #[error("a frame is not a message: {0}")]
-    Shape(#[source] serde_json::Error),
+    #[error("a frame is not a message ({})", place(.0))]
+    Shape(serde_json::Error),
     /// The members do not add up to one message.
     #[error("a frame has members that do not belong together")]
     Members,
@@ -119,16 +128,28 @@ pub enum MessageError {
     #[error("an end for execution {0}, which was never begun")]
     UnknownExecution(u64),
     /// The parameters of a known notification do not fit it.
-    #[error("the parameters of `{method}` do not fit: {source}")]
+    #[error("the parameters of `{method}` do not fit ({})", place(.error))]
     Parameters {
         /// The notification.
         method: &'static str,
         /// What does not fit.
-        source: serde_json::Error,
+        error: serde_json::Error,
     },
     /// A notification that does not exist.
     #[error("an unknown notification")]
     UnknownNotification,
+}
+
+/// What kind of error it is, and where. The error's own text may repeat the
+/// name of an unknown member, which is up to a frame long and the worker's.
+fn place(error: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    let kind = match error.classify() {
+        Category::Io | Category::Eof => "it ends early",
+        Category::Syntax => "it is not JSON",
+        Category::Data => "it has other members or types",
+    };
+    format!("{kind}, line {}, column {}", error.line(), error.column())
 }
 
 #[derive(Deserialize)]
@@ -191,10 +212,10 @@ impl FromWorker {
                 error: Some(error),
             } => {
                 execution(id)?;
-                let error = serde_json::from_str(error.get()).map_err(|source| {
+                let error = serde_json::from_str(error.get()).map_err(|error| {
                     MessageError::Parameters {
                         method: "error",
-                        source,
+                        error,
                     }
                 })?;
                 Ok(Self::Failed(error))
@@ -206,7 +227,7 @@ impl FromWorker {
                 result: None,
                 error: None,
             } => {
-                let params = params.map_or(Ok(Value::Null), read)?;
+                let params = params.map_or("null", RawValue::get).to_owned();
                 Ok(Self::Call { id, method, params })
             }
             Wire {
@@ -224,14 +245,15 @@ impl FromWorker {
 fn notification(method: &str, params: Option<&RawValue>) -> Result<FromWorker, MessageError> {
     match (method, params) {
         ("ready", _) => Ok(FromWorker::Ready),
+        ("log", Some(params)) if params.get().len() > LOG_LIMIT => Ok(FromWorker::LogTooLong),
         ("log", Some(params)) => {
             let LogParameters {
                 level,
                 message,
                 fields,
-            } = serde_json::from_str(params.get()).map_err(|source| MessageError::Parameters {
+            } = serde_json::from_str(params.get()).map_err(|error| MessageError::Parameters {
                 method: "log",
-                source,
+                error,
             })?;
             Ok(FromWorker::Log {
                 level,

@@ -147,6 +147,9 @@ where
             if !self.budget.charge_frame() {
                 return End::Protocol("more frames than a session may send".to_owned());
             }
+            if self.channel.received_bytes() > self.budget.bytes {
+                return End::Protocol("more bytes than a session may send".to_owned());
+            }
             match message {
                 FromWorker::Ready => return End::Protocol("ready, a second time".to_owned()),
                 FromWorker::Returned { value, bytes } => return End::Returned { value, bytes },
@@ -156,6 +159,7 @@ where
                     message,
                     fields,
                 } => self.log(level, message, fields),
+                FromWorker::LogTooLong => self.dropped_lines += 1,
                 FromWorker::Call { id, method, .. } => {
                     if id <= self.last_call {
                         return End::Protocol(format!("call {id} after call {}", self.last_call));

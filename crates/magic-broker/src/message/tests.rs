@@ -41,7 +41,7 @@ fn every_message_is_read() {
         Ok(FromWorker::Call {
             id: 3,
             method: "db.query".into(),
-            params: json!({"table": "t"})
+            params: r#"{"table":"t"}"#.into()
         })
     );
     let Ok(FromWorker::Failed(error)) =
@@ -84,6 +84,21 @@ fn near_misses_are_refused() {
         "]".repeat(100_000)
     );
     assert!(parse(&deep).is_err());
+}
+
+/// What a breach is called ends up in a log, so nothing of the frame is in it.
+#[test]
+fn errors_never_repeat_the_frame() {
+    for body in [
+        r#"{"id":0,"FORGED":1}"#,
+        r#"{"method":"log","params":{"level":"FORGED","message":"m"}}"#,
+        r#"{"method":"log","params":{"level":"info","message":"m","FORGED":1}}"#,
+        r#"{"id":0,"error":{"kind":"FORGED"}}"#,
+        r#"{"method":"FORGED"}"#,
+    ] {
+        let error = parse(body).expect_err("no message");
+        assert!(!error.contains("FORGED"), "{error}");
+    }
 }
 
 proptest! {

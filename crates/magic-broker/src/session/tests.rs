@@ -208,6 +208,15 @@ async fn budgets_hold() {
     let (end, _, _) = serve(joined(&[log.clone(), log]), few_frames).await;
     assert!(matches!(end, End::Protocol(_)), "{end:?}");
 
+    let few_bytes = Budget {
+        bytes: 100,
+        ..Budget::default()
+    };
+    let long = json!({"id": 1, "method": "db.query", "params": "x".repeat(100)});
+    let (end, sinks, _) = serve(joined(&[long]), few_bytes).await;
+    assert!(matches!(end, End::Protocol(_)), "{end:?}");
+    assert!(sinks.records.lock().unwrap().is_empty());
+
     let few_calls = Budget {
         calls: 1,
         ..Budget::default()
@@ -221,4 +230,17 @@ async fn budgets_hold() {
         sinks.records.lock().unwrap()[1].2,
         Some(ErrorCode::BudgetExceeded)
     );
+}
+
+/// Too long a line is a dropped line, and what follows is served.
+#[tokio::test]
+async fn a_line_too_long_is_dropped_unread() {
+    let fields = json!({"many": vec![0; 200_000]});
+    let log =
+        json!({"method": "log", "params": {"level": "info", "message": "m", "fields": fields}});
+    let bytes = joined(&[log, json!({"id": 0, "result": vec![1; 50_000]})]);
+    let (end, sinks, _) = serve(bytes, Budget::default()).await;
+    assert!(matches!(end, End::Returned { .. }), "{end:?}");
+    assert_eq!(*sinks.dropped.lock().unwrap(), 1);
+    assert!(sinks.lines.lock().unwrap().is_empty());
 }
