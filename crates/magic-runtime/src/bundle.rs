@@ -6,13 +6,16 @@
 //! is about that one reading.
 
 use magic_contract::{Contract, ErrorCode, Failure};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The most files a controller may consist of.
 const FILES: usize = 2_000;
@@ -45,7 +48,9 @@ impl Bundle {
     pub(crate) fn read(folder: &Path) -> Result<Self, Failure> {
         let mut files = BTreeMap::new();
         let mut left = BYTES;
-        read_folder(folder, "", 0, &mut files, &mut left)?;
+        // The folder itself may be a link: its name is the operator's.
+        let top = open_folder(CWD, folder.as_os_str(), folder, OFlags::empty())?;
+        read_folder(&top, folder, "", 0, &mut files, &mut left)?;
         if !files.contains_key(PROGRAM) {
             return Err(
                 malformed(format!("`{}` has no {PROGRAM}", folder.display()))
@@ -71,7 +76,7 @@ impl Bundle {
         if finished.is_dir() {
             return Ok(finished);
         }
-        let staging = root.join(format!(".{}-{}", self.digest, std::process::id()));
+        let staging = self.staging(root)?;
         let written = self
             .write(&staging)
             .and_then(|()| std::fs::rename(&staging, &finished));
@@ -89,8 +94,29 @@ impl Bundle {
         }
     }
 
+    /// Makes a folder to write into that nobody else writes into: not another
+    /// deploy of the same content at the same moment, whose failure would take
+    /// files out of ours, and not one of a process with our number that ended
+    /// in the middle, as a container's process 1 always is.
+    fn staging(&self, root: &Path) -> io::Result<PathBuf> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!(".{}-{}-{number}", self.digest, std::process::id());
+            let staging = root.join(name);
+            match std::fs::create_dir(&staging) {
+                Ok(()) => {
+                    // Whatever the umask, for identities of their own.
+                    crate::folder::create(&staging)?;
+                    return Ok(staging);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn write(&self, staging: &Path) -> io::Result<()> {
-        crate::folder::create(staging)?;
         for (name, content) in &self.files {
             let path = staging.join(name);
             if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
@@ -113,25 +139,32 @@ fn malformed(message: String) -> Failure {
     Failure::new(ErrorCode::InvalidBundle, message)
 }
 
+/// Everything below is opened by its name in a folder that is open already. A
+/// path would be resolved anew each time, and whoever may write the folder could
+/// put a link in the middle of it between two looks.
 fn read_folder(
-    folder: &Path,
+    folder: &OwnedFd,
+    shown: &Path,
     prefix: &str,
     depth: usize,
     files: &mut BTreeMap<String, Vec<u8>>,
     left: &mut u64,
 ) -> Result<(), Failure> {
-    let unreadable =
-        |error: io::Error| malformed(format!("`{}` cannot be read: {error}", folder.display()));
     if depth > DEPTH {
         return Err(malformed(format!(
             "`{}` is nested deeper than {DEPTH} folders",
-            folder.display()
+            shown.display()
         )));
     }
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let path = entry.path();
-        let Ok(name) = entry.file_name().into_string() else {
+    let entries = Dir::read_from(folder).map_err(|error| unreadable(shown, error.into()))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| unreadable(shown, error.into()))?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        let path = shown.join(name);
+        let Some(text) = name.to_str() else {
             return Err(malformed(format!(
                 "`{}` has a name that is not UTF-8",
                 path.display()
@@ -139,52 +172,77 @@ fn read_folder(
         };
         // Editors, version control and interpreters leave these behind; none
         // of them is part of a controller.
-        if name.starts_with('.') || name == "__pycache__" || name.ends_with('~') {
+        if text.starts_with('.') || text == "__pycache__" || text.ends_with('~') {
             continue;
         }
-        let kind = entry.file_type().map_err(unreadable)?;
-        let relative = format!("{prefix}{name}");
-        if kind.is_dir() {
-            read_folder(&path, &format!("{relative}/"), depth + 1, files, left)?;
-        } else if kind.is_file() {
-            if files.len() == FILES {
+        let relative = format!("{prefix}{text}");
+        let status = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| unreadable(&path, error.into()))?;
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::Directory => {
+                let inner = open_folder(folder.as_fd(), name, &path, OFlags::NOFOLLOW)?;
+                let prefix = format!("{relative}/");
+                read_folder(&inner, &path, &prefix, depth + 1, files, left)?;
+            }
+            FileType::RegularFile => {
+                if files.len() == FILES {
+                    return Err(malformed(format!(
+                        "`{}` has more than {FILES} files",
+                        shown.display()
+                    )));
+                }
+                files.insert(relative, read_file(folder, name, &path, left)?);
+            }
+            _ => {
                 return Err(malformed(format!(
-                    "`{}` has more than {FILES} files",
-                    folder.display()
+                    "`{}` is a link or a special file; a controller consists of regular files",
+                    path.display()
                 )));
             }
-            files.insert(relative, read_file(&path, left)?);
-        } else {
-            return Err(malformed(format!(
-                "`{}` is a link or a special file; a controller consists of regular files",
-                path.display()
-            )));
         }
     }
     Ok(())
 }
 
-fn read_file(path: &Path, left: &mut u64) -> Result<Vec<u8>, Failure> {
-    let unreadable =
-        |error: io::Error| malformed(format!("`{}` cannot be read: {error}", path.display()));
+fn unreadable(path: &Path, error: io::Error) -> Failure {
+    malformed(format!("`{}` cannot be read: {error}", path.display()))
+}
+
+fn open_folder(
+    at: BorrowedFd<'_>,
+    name: &OsStr,
+    shown: &Path,
+    flags: OFlags,
+) -> Result<OwnedFd, Failure> {
+    let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(at, name, flags, Mode::empty())
+        .map_err(|error| unreadable(shown, error.into()))
+}
+
+fn read_file(
+    folder: &OwnedFd,
+    name: &OsStr,
+    shown: &Path,
+    left: &mut u64,
+) -> Result<Vec<u8>, Failure> {
     // The kind was seen a moment ago; a link or a pipe put there since must
     // neither be followed nor block.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-        .map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, name, flags, Mode::empty())
+        .map(std::fs::File::from)
+        .map_err(|error| unreadable(shown, error.into()))?;
+    let metadata = file.metadata().map_err(|error| unreadable(shown, error))?;
+    if !metadata.is_file() {
         return Err(malformed(format!(
             "`{}` is not a regular file",
-            path.display()
+            shown.display()
         )));
     }
     let mut content = Vec::new();
     let count = file
         .take(*left + 1)
         .read_to_end(&mut content)
-        .map_err(unreadable)?;
+        .map_err(|error| unreadable(shown, error))?;
     *left = left.checked_sub(count as u64).ok_or_else(|| {
         malformed(format!(
             "the folder has more than {} MiB of files",

@@ -96,3 +96,70 @@ fn a_folder_without_end_is_refused() {
     fs::create_dir_all(deep).unwrap();
     assert_eq!(refusal(source.path()).code, ErrorCode::InvalidBundle);
 }
+
+/// Two deploys of one content at one moment must not take each other's files.
+#[test]
+fn keeping_the_same_content_at_once_keeps_all_of_it() {
+    let source = folder();
+    for number in 0..200 {
+        fs::write(source.path().join(format!("m{number}.py")), "y = 1\n").unwrap();
+    }
+    let bundle = Bundle::read(source.path()).unwrap();
+    for _ in 0..10 {
+        let kept = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            let deploys: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| bundle.keep(kept.path()).expect("it is kept")))
+                .collect();
+            for deploy in deploys {
+                let place = deploy.join().expect("no panic");
+                assert_eq!(Bundle::read(&place).unwrap().digest, bundle.digest);
+            }
+        });
+        assert_eq!(fs::read_dir(kept.path()).unwrap().count(), 1);
+    }
+}
+
+/// What a process that ended in the middle has left under its number is not in the way.
+#[test]
+fn a_leftover_of_an_earlier_life_is_not_in_the_way() {
+    let source = folder();
+    let bundle = Bundle::read(source.path()).unwrap();
+    let kept = tempfile::tempdir().unwrap();
+    for number in 0..1_000 {
+        let name = format!(".{}-{}-{number}", bundle.digest, std::process::id());
+        fs::create_dir(kept.path().join(&name)).unwrap();
+        fs::write(kept.path().join(name).join("controller.py"), "half").unwrap();
+    }
+    let place = bundle.keep(kept.path()).expect("it is kept");
+    assert_eq!(Bundle::read(&place).unwrap().digest, bundle.digest);
+}
+
+/// A folder that is exchanged for a link while it is read never leads out.
+#[test]
+fn a_folder_that_becomes_a_link_is_not_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret.py"), "secret\n").unwrap();
+    let source = folder();
+    let inner = source.path().join("inner");
+    let (real, link) = (source.path().join(".real"), source.path().join(".link"));
+    fs::create_dir(&inner).unwrap();
+    std::os::unix::fs::symlink(outside.path(), &link).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::rename(&inner, &real).unwrap();
+                fs::rename(&link, &inner).unwrap();
+                fs::rename(&inner, &link).unwrap();
+                fs::rename(&real, &inner).unwrap();
+            }
+        });
+        let leaked = (0..5_000).any(|_| {
+            Bundle::read(source.path())
+                .is_ok_and(|bundle| bundle.files.contains_key("inner/secret.py"))
+        });
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(!leaked, "a link was followed");
+    });
+}
