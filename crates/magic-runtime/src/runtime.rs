@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 /// How long the end of the last processes is waited for.
 const CLEAN_UP: Duration = Duration::from_secs(10);
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     /// Places for requests of all controllers.
     pub(crate) places: Arc<Semaphore>,
     draining: AtomicBool,
+    /// Held by the self-test that runs: one at a time, however many ask.
+    testing: Arc<Mutex<()>>,
 }
 
 impl Shared {
@@ -126,6 +128,7 @@ impl Runtime {
             bundles,
             places,
             draining: AtomicBool::new(false),
+            testing: Arc::default(),
         };
         let runtime = Self {
             shared: Arc::new(shared),
@@ -212,8 +215,25 @@ impl Runtime {
     }
 
     /// Runs a program in the sandbox that tries to leave it.
+    ///
+    /// A test that has begun goes on when the future is dropped, since its
+    /// process and its group are taken back at its end.
+    ///
+    /// # Panics
+    ///
+    /// If the test does.
     pub async fn self_test(&self) -> SelfTest {
-        self_test::run(&self.shared.launcher).await
+        let turn = self.shared.testing.clone().lock_owned().await;
+        let launcher = self.shared.launcher.clone();
+        let test = tokio::spawn(async move {
+            let _turn = turn;
+            self_test::run(&launcher).await
+        });
+        match test.await {
+            Ok(found) => found,
+            // Nobody aborts it.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     /// Admits nobody any more, waits at most `patience` for the requests that

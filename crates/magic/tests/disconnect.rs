@@ -1,5 +1,7 @@
 //! A client that goes away takes its request with it.
 
+use std::time::Instant;
+
 use crate::folder::{ANY, Folder};
 use crate::http_client::{Call, Connection};
 use crate::server::Server;
@@ -58,7 +60,7 @@ fn a_follower_that_leaves_gives_its_place_back() {
     first.write(&follow.bytes());
     assert_eq!(first.answer().status, 200);
     drop(first);
-    let until = std::time::Instant::now() + DEADLINE;
+    let until = Instant::now() + DEADLINE;
     loop {
         let mut next = Connection::open(server.address());
         next.write(&follow.bytes());
@@ -66,8 +68,35 @@ fn a_follower_that_leaves_gives_its_place_back() {
             break;
         }
         assert!(
-            std::time::Instant::now() < until,
+            Instant::now() < until,
             "the place is still taken"
         );
+    }
+}
+
+/// A self-test whose client goes away ends as if it had stayed: its process is waited for. Otherwise every client in a hurry
+/// would leave a zombie and a control group behind.
+#[test]
+fn an_abandoned_self_test_leaves_no_process() {
+    let folder = Folder::new();
+    folder.echo();
+    let server = Server::dev(&folder);
+    assert_eq!(server.execute("Echo", "{}").status, 200);
+    let before = server.children();
+    for _ in 0..5 {
+        let mut client = Connection::open(server.address());
+        client.write(&Call::get("/api/self-test").bytes());
+        let until = Instant::now() + DEADLINE;
+        while server.children() == before {
+            assert!(Instant::now() < until, "the self-test does not begin");
+        }
+        drop(client);
+        // They take turns, so that this one's answer comes after the other's end.
+        let whole = server.call(&Call::get("/api/self-test"));
+        assert_eq!(whole.json()["passed"], true);
+        let until = Instant::now() + DEADLINE;
+        while server.children() > before {
+            assert!(Instant::now() < until, "a process is left behind");
+        }
     }
 }

@@ -114,6 +114,21 @@ impl Server {
         kill_process(pid, signal).expect("the server lives");
     }
 
+    /// How many processes the server is the parent of, those included that have ended and were not waited for.
+    pub(crate) fn children(&self) -> usize {
+        let parent = self.child.id().to_string();
+        std::fs::read_dir("/proc")
+            .expect("/proc is mounted")
+            .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("stat")).ok())
+            // The name is in parentheses and may hold anything; the parent's number is the second field behind it.
+            .filter(|stat| {
+                stat.rsplit_once(')')
+                    .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1))
+                    == Some(&parent)
+            })
+            .count()
+    }
+
     /// Waits for the end.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
