@@ -133,19 +133,18 @@ impl Keeper {
 
     /// How many workers to start now.
     fn demand(&self) -> (usize, bool) {
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
+        // Who has gone away is forgotten here: where no worker ever becomes
+        // ready, nobody else would.
+        state.waiting.retain(|waiter| !waiter.is_closed());
         let idle = state.last_taken.elapsed() > self.launcher.limits.idle_template;
         let stock = if idle {
             0
         } else {
             self.launcher.limits.stock as usize
         };
-        let waiting = state
-            .waiting
-            .iter()
-            .filter(|waiter| !waiter.is_closed())
-            .count();
-        let wanted = (waiting + stock).saturating_sub(state.ready.len() + self.preparing.len());
+        let wanted =
+            (state.waiting.len() + stock).saturating_sub(state.ready.len() + self.preparing.len());
         (
             wanted.min(PREPARING.saturating_sub(self.preparing.len())),
             state.closed,
@@ -165,9 +164,9 @@ impl Keeper {
         if self.isolation == Isolation::Pristine {
             for _ in 0..wanted {
                 let (launcher, version) = (self.launcher.clone(), self.version.clone());
-                self.preparing.push(Box::pin(async move {
-                    Prepared::Pristine(pristine(&launcher, &version).await)
-                }));
+                self.prepare(
+                    async move { Prepared::Pristine(pristine(&launcher, &version).await) },
+                );
             }
             return;
         }
@@ -180,10 +179,24 @@ impl Keeper {
                 self.version.clone(),
                 template.clone(),
             );
-            self.preparing.push(Box::pin(async move {
+            self.prepare(async move {
                 Prepared::Worker(Worker::prepare(&launcher, &template, &version, true).await)
-            }));
+            });
         }
+    }
+
+    /// Prepares in a task of its own. When the keeper ends in the middle, the
+    /// task does not: what it has started so far, a process and a group that
+    /// nobody else knows of, becomes a worker, and dropping that takes it back.
+    fn prepare(&mut self, preparing: impl Future<Output = Prepared> + Send + 'static) {
+        let task = tokio::spawn(preparing);
+        self.preparing.push(Box::pin(async move {
+            match task.await {
+                Ok(prepared) => prepared,
+                // Nobody aborts it.
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }));
     }
 
     /// The template to fork from, started if there is none.
