@@ -4,7 +4,8 @@
 //! to 127.0.0.1, and a DNS name under the attacker's control can be made to point there after the page was loaded, so that the
 //! browser believes to speak to the page's own origin. Two headers that scripts cannot set betray both. `Host` carries the name
 //! that the browser believes in, and `Origin` the page that asks. So: only loopback names as `Host`, and if there is an `Origin`
-//! at all it must be that very host.
+//! at all it must be that very host. An image or a form of another site sends GET without `Origin`; browsers say of those, in
+//! `Sec-Fetch-Site`, that another site asks.
 
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::{StatusCode, Uri};
@@ -14,7 +15,11 @@ use crate::refusal::Refusal;
 /// Names of this machine that no DNS answer can claim.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Refuses a request whose `Host` is not a loopback name, or whose `Origin` is another host.
+/// Who asks, as browsers say it (W3C Fetch Metadata). Programs that are no browsers do not send it.
+const FETCH_SITE: &str = "sec-fetch-site";
+
+/// Refuses a request whose `Host` is not a loopback name, or whose `Origin` is another host, or that a browser sends for another
+/// site's page.
 ///
 /// # Errors
 /// The refusal, 403, with the header that was at fault in `details`.
@@ -43,6 +48,16 @@ pub(crate) fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
             return Err(refused(
                 "origin",
                 origin,
+                "this server has no authentication and refuses requests that a page of another origin sends",
+            ));
+        }
+    }
+    for site in headers.get_all(FETCH_SITE) {
+        // `none` is an address that the user typed or a bookmark.
+        if !matches!(site.as_bytes(), b"same-origin" | b"none") {
+            return Err(refused(
+                FETCH_SITE,
+                site.to_str().unwrap_or("(not text)"),
                 "this server has no authentication and refuses requests that a page of another origin sends",
             ));
         }
@@ -133,6 +148,24 @@ mod tests {
             "http://localhost:8080.attacker.example",
         ] {
             assert!(!allowed(Some("localhost:8080"), Some(origin)), "{origin}");
+        }
+    }
+
+    /// An image of another site's page: a GET without `Origin`.
+    #[test]
+    fn what_a_browser_fetches_for_another_site_is_refused() {
+        for (site, passes) in [
+            ("same-origin", true),
+            ("none", true),
+            ("cross-site", false),
+            ("same-site", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("localhost:8080"));
+            headers.insert(FETCH_SITE, HeaderValue::from_str(site).expect("a header"));
+            let answer = check(&Uri::from_static("/api/self-test"), &headers);
+            assert_eq!(answer.is_ok(), passes, "{site}");
         }
     }
 
