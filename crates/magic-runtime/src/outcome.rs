@@ -117,9 +117,14 @@ fn closed(exit: Option<Ended>, outlived_channel: bool) -> Failure {
 fn failed(error: WorkerError, refusal: Option<Box<Failure>>, memory_bytes: u64) -> Failure {
     match error.kind {
         WorkerErrorKind::Memory => memory(memory_bytes),
-        WorkerErrorKind::Output => Failure::new(ErrorCode::InvalidOutput, error.message)
-            .with_detail("field", json!(error.path.unwrap_or_default()))
-            .with_detail("constraint", json!("json")),
+        WorkerErrorKind::Output => {
+            Failure::new(ErrorCode::InvalidOutput, cut(error.message, MESSAGE_BYTES))
+                .with_detail(
+                    "field",
+                    json!(cut(error.path.unwrap_or_default(), NAME_BYTES)),
+                )
+                .with_detail("constraint", json!("json"))
+        }
         WorkerErrorKind::Exited => {
             let status = error.status.unwrap_or(0);
             Failure::new(
@@ -137,25 +142,41 @@ fn failed(error: WorkerError, refusal: Option<Box<Failure>>, memory_bytes: u64) 
     }
 }
 
+/// The longest texts of an error that are kept, in bytes. Our own runner cuts
+/// them shorter; a frame that it did not write may hold megabytes, which would
+/// go to the client and into the supervisor's log.
+const MESSAGE_BYTES: usize = 16 * 1024;
+const TRACEBACK_BYTES: usize = 64 * 1024;
+const NAME_BYTES: usize = 512;
+
+fn cut(mut text: String, limit: usize) -> String {
+    text.truncate(text.floor_char_boundary(limit));
+    text
+}
+
 fn raised(error: WorkerError) -> Failure {
-    let exception = error.exception.unwrap_or_else(|| "an exception".to_owned());
+    let exception = error.exception.map_or_else(
+        || "an exception".to_owned(),
+        |exception| cut(exception, NAME_BYTES),
+    );
     let message = if error.message.is_empty() {
         format!("the controller raised {exception}")
     } else {
-        format!("the controller raised {exception}: {}", error.message)
+        let message = cut(error.message, MESSAGE_BYTES);
+        format!("the controller raised {exception}: {message}")
     };
     let mut failure = Failure::new(ErrorCode::ControllerFailed, message)
         .with_reason(Reason::Raised)
         .with_detail("exception", json!(exception))
         .with_detail("retriable", json!(error.retriable));
     if let Some(code) = error.code {
-        failure = failure.with_detail("controller_code", json!(code));
+        failure = failure.with_detail("controller_code", json!(cut(code, NAME_BYTES)));
     }
     if let Some(details) = error.details {
         failure = failure.with_detail("controller_details", Value::Object(details));
     }
     if let Some(traceback) = error.traceback {
-        failure = failure.with_detail("traceback", json!(traceback));
+        failure = failure.with_detail("traceback", json!(cut(traceback, TRACEBACK_BYTES)));
     }
     failure
 }

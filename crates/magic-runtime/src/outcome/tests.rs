@@ -137,3 +137,17 @@ fn a_returned_value_stands() {
         Some(json!(1))
     );
 }
+
+/// A hostile worker writes its error frame itself; what it says is cut, at a character.
+#[test]
+fn long_texts_of_errors_are_cut() {
+    let long = "\u{e9}".repeat(1 << 20);
+    for kind in ["raised", "output"] {
+        let error = json!({
+            "kind": kind, "exception": long, "message": long, "traceback": long, "code": long, "path": long,
+        });
+        let failure = decide(evidence(Some(failed(&error)))).expect_err("it failed");
+        let bytes = failure.message.len() + json!(failure.details).to_string().len();
+        assert!(bytes < 128 * 1024, "{kind}: {bytes}");
+    }
+}
