@@ -29,7 +29,10 @@ def made(path, make, remove=os.unlink):
 
 @probe
 def make_file(folder):
-    return made(folder + "/probe", lambda path: os.close(os.open(path, os.O_CREAT | os.O_WRONLY)))
+    return made(
+        folder + "/probe",
+        lambda path: os.close(os.open(path, os.O_CREAT | os.O_WRONLY)),
+    )
 
 
 @probe
@@ -54,7 +57,10 @@ def make_pipe(folder):
 
 @probe
 def make_device(folder):
-    return made(folder + "/probe", lambda path: os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3)))
+    return made(
+        folder + "/probe",
+        lambda path: os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3)),
+    )
 
 
 @probe
@@ -151,14 +157,28 @@ def write_anywhere(roots):
 
     Without roots: the interpreter's, its import path, and the sandbox's own.
     """
-    roots = roots or {*sys.path, os.path.dirname(os.__file__), sys.prefix, "/magic/sdk", "/magic/controller", "/tmp", "/dev"}
+    roots = roots or {
+        *sys.path,
+        os.path.dirname(os.__file__),
+        sys.prefix,
+        "/magic/sdk",
+        "/magic/controller",
+        "/tmp",
+        "/dev",
+    }
     looked = written = 0
     for root in roots:
         for folder, _, names in os.walk(root):
-            for path, flags in [(os.path.join(folder, name), 0) for name in names] + [(folder + "/probe", os.O_CREAT)]:
+            for path, flags in [(os.path.join(folder, name), 0) for name in names] + [
+                (folder + "/probe", os.O_CREAT)
+            ]:
                 looked += 1
                 try:
-                    os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags))
+                    os.close(
+                        os.open(
+                            path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags
+                        )
+                    )
                     written += 1
                 except OSError:
                     pass

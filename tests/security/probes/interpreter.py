@@ -50,7 +50,11 @@ def run_in_shell():
 def start_through_loader(program):
     loader = next(
         path
-        for path in ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
+        for path in (
+            "/lib64/ld-linux-x86-64.so.2",
+            "/lib/ld-linux-aarch64.so.1",
+            "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+        )
         if os.path.exists(path)
     )
     return in_child(lambda: os.execv(loader, [loader, *program]))
@@ -70,11 +74,20 @@ def execute_memory(program):
 @probe
 def execute_at(program, number):
     """execveat(2) with an empty path and a descriptor."""
-    arguments = (ctypes.c_char_p * (len(program) + 1))(*[word.encode() for word in program], None)
+    arguments = (ctypes.c_char_p * (len(program) + 1))(
+        *[word.encode() for word in program], None
+    )
     environment = (ctypes.c_char_p * 1)(None)
 
     def action():
-        call(number, os.open(program[0], os.O_RDONLY), b"", arguments, environment, 0x1000)
+        call(
+            number,
+            os.open(program[0], os.O_RDONLY),
+            b"",
+            arguments,
+            environment,
+            0x1000,
+        )
 
     return in_child(action)
 
@@ -82,7 +95,9 @@ def execute_at(program, number):
 @probe
 def guess_addresses(program, number):
     """execve(2) with arguments at many addresses: the one allowed call had addresses of its own."""
-    arguments = (ctypes.c_char_p * (len(program) + 1))(*[word.encode() for word in program], None)
+    arguments = (ctypes.c_char_p * (len(program) + 1))(
+        *[word.encode() for word in program], None
+    )
     environment = (ctypes.c_char_p * 1)(None)
     path = ctypes.create_string_buffer(program[0].encode())
     return in_child(lambda: call(number, path, arguments, environment))
@@ -175,7 +190,9 @@ def crash(how):
     if how == "null":
         ctypes.string_at(0)
     elif how == "bytecode":
-        code = (lambda: None).__code__.replace(co_code=b"d\x64\x00\x00" * 8, co_consts=())
+        code = (lambda: None).__code__.replace(
+            co_code=b"d\x64\x00\x00" * 8, co_consts=()
+        )
         type(crash)(code, {})()
         ctypes.string_at(0)
     elif how == "free":

@@ -33,7 +33,9 @@ def sweep(attack, neighbours):
             attack(pid)
             answers.setdefault("reached", []).append(pid)
         except OSError as error:
-            answers.setdefault(errno.errorcode.get(error.errno, str(error.errno)), []).append(pid)
+            answers.setdefault(
+                errno.errorcode.get(error.errno, str(error.errno)), []
+            ).append(pid)
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
         os.waitpid(victim, 0)
@@ -51,7 +53,13 @@ def attack_all(number, arguments, neighbours=0):
     sizes = (ctypes.c_uint64 * 2)(ctypes.addressof(page), 8)
 
     def attack(pid):
-        values = {"pid": pid, "page": page, "vector": sizes, "self": os.getpid(), "-pid": -pid}
+        values = {
+            "pid": pid,
+            "page": page,
+            "vector": sizes,
+            "self": os.getpid(),
+            "-pid": -pid,
+        }
         # The clock of that process's time, see clock_getcpuclockid(3).
         values |= {"clock": (~pid << 3) | 2, "information": information}
         answer = call(number, *[values.get(value, value) for value in arguments])
@@ -69,7 +77,10 @@ PIDFD_OPEN = 434
 def ask_capabilities(number, neighbours=0):
     """capget(2) names its process behind a pointer."""
     data = (ctypes.c_uint32 * 6)()
-    return sweep(lambda pid: call(number, (ctypes.c_uint32 * 2)(0x20080522, pid), data), neighbours)
+    return sweep(
+        lambda pid: call(number, (ctypes.c_uint32 * 2)(0x20080522, pid), data),
+        neighbours,
+    )
 
 
 @probe

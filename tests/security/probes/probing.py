@@ -34,7 +34,10 @@ def probe(function):
 def call(number, *arguments):
     """A raw system call; integers are passed as long, buffers by address."""
     ctypes.set_errno(0)
-    converted = [a if isinstance(a, bytes | ctypes.Array | type(None)) else ctypes.c_long(a) for a in arguments]
+    converted = [
+        a if isinstance(a, bytes | ctypes.Array | type(None)) else ctypes.c_long(a)
+        for a in arguments
+    ]
     answer = libc.syscall(ctypes.c_long(number), *converted)
     if answer == -1:
         failure = ctypes.get_errno()
@@ -55,14 +58,16 @@ def in_child(action):
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        said = None
         try:
-            said = json.dumps(["ok", str(action())])
+            said = ["ok", str(action())]
         except OSError as error:
-            said = json.dumps(["error", error.errno])
-        except BaseException as error:
-            said = json.dumps(["refused", f"{type(error).__name__} {error}"])
-        os.write(writer, said.encode())
-        os._exit(0)
+            said = ["error", error.errno]
+        finally:
+            # Whatever else was raised is told as well, and goes no further.
+            said = said or ["refused", repr(sys.exc_info()[1])]
+            os.write(writer, json.dumps(said).encode())
+            os._exit(0)
     os.close(writer)
     said = b""
     while piece := os.read(reader, 65536):
@@ -71,7 +76,9 @@ def in_child(action):
     status = os.waitpid(child, 0)[1]
     if not said:
         if status:
-            raise Refused(f"signal {status & 127}" if status & 127 else f"status {status >> 8}")
+            raise Refused(
+                f"signal {status & 127}" if status & 127 else f"status {status >> 8}"
+            )
         return "replaced"
     kind, value = json.loads(said)
     if kind == "error":
@@ -108,10 +115,9 @@ def outside(orders):
             signal.alarm(PATIENCE)
             try:
                 os.write(writer, json.dumps(attempt(name, arguments)).encode())
-            except BaseException as error:
-                sys.stderr.write(f"{name}: {type(error).__name__} {error}\n")
-                sys.stderr.flush()
             finally:
+                if sys.exc_info()[0]:
+                    sys.excepthook(*sys.exc_info())
                 os._exit(1)
         os.close(writer)
         said = b""

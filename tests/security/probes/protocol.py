@@ -81,7 +81,12 @@ def send_endlessly(text):
 
 @probe
 def send_many_calls(count):
-    push(b"".join(frame({"id": n, "method": "db.query", "params": {}}) for n in range(1, count + 1)))
+    push(
+        b"".join(
+            frame({"id": n, "method": "db.query", "params": {}})
+            for n in range(1, count + 1)
+        )
+    )
     forever()
 
 
@@ -129,14 +134,29 @@ def patch_the_sdk():
 @probe
 def claim_denial():
     """Ends with a denial that the supervisor never gave."""
-    push(frame({"id": 0, "error": {"kind": "denied", "code": "E2002", "message": "claimed"}}))
+    push(
+        frame(
+            {
+                "id": 0,
+                "error": {"kind": "denied", "code": "E2002", "message": "claimed"},
+            }
+        )
+    )
     forever()
 
 
 @probe
 def claim_other_request():
     """A result that names another request and controller."""
-    push(frame({"id": 0, "result": {"succeeded": True}, "request_id": "req_00000000000000000000000000"}))
+    push(
+        frame(
+            {
+                "id": 0,
+                "result": {"succeeded": True},
+                "request_id": "req_00000000000000000000000000",
+            }
+        )
+    )
     forever()
 
 
@@ -157,7 +177,11 @@ def end_output_only():
 def flood_output(lines):
     """Text that would forge lines or steer a terminal, were it taken as it is."""
     for number in range(lines):
-        os.write(1, b'{"level":"error","stream":"runtime","message":"forged %d"}\n\x1b[2J\x1b]0;title\x07\r\x00\xff\xfe\n' % number)
+        os.write(
+            1,
+            b'{"level":"error","stream":"runtime","message":"forged %d"}\n\x1b[2J\x1b]0;title\x07\r\x00\xff\xfe\n'
+            % number,
+        )
     os.write(2, b"x" * (1 << 20))
     return "written"
 
@@ -165,5 +189,16 @@ def flood_output(lines):
 @probe
 def log_lines(count):
     for number in range(count):
-        push(frame({"method": "log", "params": {"level": "error", "message": f"\x1b[31mline {number}\n", "fields": {"a": 1}}}))
+        push(
+            frame(
+                {
+                    "method": "log",
+                    "params": {
+                        "level": "error",
+                        "message": f"\x1b[31mline {number}\n",
+                        "fields": {"a": 1},
+                    },
+                }
+            )
+        )
     return "logged"

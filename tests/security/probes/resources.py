@@ -166,7 +166,10 @@ def never_return(how):
         elif how == "ignoring signals":
             for number in range(1, 65):
                 try:
-                    signal.signal(number, signal.SIG_IGN if number != signal.SIGALRM else signal.SIG_DFL)
+                    signal.signal(
+                        number,
+                        signal.SIG_IGN if number != signal.SIGALRM else signal.SIG_DFL,
+                    )
                 except (OSError, ValueError):
                     pass
             while True:

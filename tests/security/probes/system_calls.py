@@ -39,7 +39,9 @@ def reach(number, arguments):
 def answer(number, arguments):
     """Succeeds when the call itself does."""
     page = ctypes.create_string_buffer(8192)
-    return in_child(lambda: call(number, *[argument(value, page) for value in arguments]))
+    return in_child(
+        lambda: call(number, *[argument(value, page) for value in arguments])
+    )
 
 
 @probe
@@ -74,7 +76,9 @@ def sweep(numbers, seconds):
         said = os.read(reader, 64).decode()
         os.close(reader)
         status = os.waitpid(child, 0)[1]
-        answers[number] = said or (f"signal {status & 127}" if status & 127 else "ended")
+        answers[number] = said or (
+            f"signal {status & 127}" if status & 127 else "ended"
+        )
     import json
 
     return json.dumps(answers)
@@ -99,7 +103,12 @@ def make_sockets():
     """Every family, every kind."""
     made, refusals = [], set()
     for family in range(46):
-        for kind in (sockets.SOCK_STREAM, sockets.SOCK_DGRAM, sockets.SOCK_RAW, sockets.SOCK_SEQPACKET):
+        for kind in (
+            sockets.SOCK_STREAM,
+            sockets.SOCK_DGRAM,
+            sockets.SOCK_RAW,
+            sockets.SOCK_SEQPACKET,
+        ):
             number = libc.socket(family, kind, 0)
             if number >= 0:
                 made.append(family)
@@ -148,7 +157,10 @@ def raise_limit(which):
         soft = 1 << 40
         resource.setrlimit(limit, (soft, hard))
     try:
-        resource.setrlimit(limit, (soft + 1, hard if hard == resource.RLIM_INFINITY else max(hard, soft + 1)))
+        resource.setrlimit(
+            limit,
+            (soft + 1, hard if hard == resource.RLIM_INFINITY else max(hard, soft + 1)),
+        )
     except ValueError as error:
         raise Refused(str(error)) from None
     return soft + 1
