@@ -169,16 +169,10 @@ def write_anywhere(roots):
     looked = written = 0
     for root in roots:
         for folder, _, names in os.walk(root):
-            for path, flags in [(os.path.join(folder, name), 0) for name in names] + [
-                (folder + "/probe", os.O_CREAT)
-            ]:
+            for path, flags in [(os.path.join(folder, name), 0) for name in names] + [(folder + "/probe", os.O_CREAT)]:
                 looked += 1
                 try:
-                    os.close(
-                        os.open(
-                            path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags
-                        )
-                    )
+                    os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags))
                     written += 1
                 except OSError:
                     pass

@@ -88,10 +88,7 @@ def state():
         "descriptor": sum(1 for number in range(3, 300) if is_open(number)),
         "null": fcntl.fcntl(0, fcntl.F_GETFL),
         "name": thread_name(),
-        "limit": __import__("resource").getrlimit(__import__("resource").RLIMIT_NOFILE)[
-            0
-        ]
-        == 77,
+        "limit": __import__("resource").getrlimit(__import__("resource").RLIMIT_NOFILE)[0] == 77,
     }
 
 

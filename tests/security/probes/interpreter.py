@@ -74,9 +74,7 @@ def execute_memory(program):
 @probe
 def execute_at(program, number):
     """execveat(2) with an empty path and a descriptor."""
-    arguments = (ctypes.c_char_p * (len(program) + 1))(
-        *[word.encode() for word in program], None
-    )
+    arguments = (ctypes.c_char_p * (len(program) + 1))(*[word.encode() for word in program], None)
     environment = (ctypes.c_char_p * 1)(None)
 
     def action():
@@ -95,9 +93,7 @@ def execute_at(program, number):
 @probe
 def guess_addresses(program, number):
     """execve(2) with arguments at many addresses: the one allowed call had addresses of its own."""
-    arguments = (ctypes.c_char_p * (len(program) + 1))(
-        *[word.encode() for word in program], None
-    )
+    arguments = (ctypes.c_char_p * (len(program) + 1))(*[word.encode() for word in program], None)
     environment = (ctypes.c_char_p * 1)(None)
     path = ctypes.create_string_buffer(program[0].encode())
     return in_child(lambda: call(number, path, arguments, environment))
@@ -190,9 +186,7 @@ def crash(how):
     if how == "null":
         ctypes.string_at(0)
     elif how == "bytecode":
-        code = (lambda: None).__code__.replace(
-            co_code=b"d\x64\x00\x00" * 8, co_consts=()
-        )
+        code = (lambda: None).__code__.replace(co_code=b"d\x64\x00\x00" * 8, co_consts=())
         type(crash)(code, {})()
         ctypes.string_at(0)
     elif how == "free":

@@ -33,9 +33,7 @@ def sweep(attack, neighbours):
             attack(pid)
             answers.setdefault("reached", []).append(pid)
         except OSError as error:
-            answers.setdefault(
-                errno.errorcode.get(error.errno, str(error.errno)), []
-            ).append(pid)
+            answers.setdefault(errno.errorcode.get(error.errno, str(error.errno)), []).append(pid)
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
         os.waitpid(victim, 0)

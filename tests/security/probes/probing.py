@@ -34,10 +34,7 @@ def probe(function):
 def call(number, *arguments):
     """A raw system call; integers are passed as long, buffers by address."""
     ctypes.set_errno(0)
-    converted = [
-        a if isinstance(a, bytes | ctypes.Array | type(None)) else ctypes.c_long(a)
-        for a in arguments
-    ]
+    converted = [a if isinstance(a, bytes | ctypes.Array | type(None)) else ctypes.c_long(a) for a in arguments]
     answer = libc.syscall(ctypes.c_long(number), *converted)
     if answer == -1:
         failure = ctypes.get_errno()
@@ -76,9 +73,7 @@ def in_child(action):
     status = os.waitpid(child, 0)[1]
     if not said:
         if status:
-            raise Refused(
-                f"signal {status & 127}" if status & 127 else f"status {status >> 8}"
-            )
+            raise Refused(f"signal {status & 127}" if status & 127 else f"status {status >> 8}")
         return "replaced"
     kind, value = json.loads(said)
     if kind == "error":

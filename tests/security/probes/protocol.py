@@ -81,12 +81,7 @@ def send_endlessly(text):
 
 @probe
 def send_many_calls(count):
-    push(
-        b"".join(
-            frame({"id": n, "method": "db.query", "params": {}})
-            for n in range(1, count + 1)
-        )
-    )
+    push(b"".join(frame({"id": n, "method": "db.query", "params": {}}) for n in range(1, count + 1)))
     forever()
 
 
@@ -179,8 +174,7 @@ def flood_output(lines):
     for number in range(lines):
         os.write(
             1,
-            b'{"level":"error","stream":"runtime","message":"forged %d"}\n\x1b[2J\x1b]0;title\x07\r\x00\xff\xfe\n'
-            % number,
+            b'{"level":"error","stream":"runtime","message":"forged %d"}\n\x1b[2J\x1b]0;title\x07\r\x00\xff\xfe\n' % number,
         )
     os.write(2, b"x" * (1 << 20))
     return "written"

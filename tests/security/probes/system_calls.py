@@ -39,9 +39,7 @@ def reach(number, arguments):
 def answer(number, arguments):
     """Succeeds when the call itself does."""
     page = ctypes.create_string_buffer(8192)
-    return in_child(
-        lambda: call(number, *[argument(value, page) for value in arguments])
-    )
+    return in_child(lambda: call(number, *[argument(value, page) for value in arguments]))
 
 
 @probe
@@ -76,9 +74,7 @@ def sweep(numbers, seconds):
         said = os.read(reader, 64).decode()
         os.close(reader)
         status = os.waitpid(child, 0)[1]
-        answers[number] = said or (
-            f"signal {status & 127}" if status & 127 else "ended"
-        )
+        answers[number] = said or (f"signal {status & 127}" if status & 127 else "ended")
     import json
 
     return json.dumps(answers)
