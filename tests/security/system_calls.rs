@@ -87,6 +87,12 @@ fn dangerous_calls_are_refused() {
         (libc::SYS_splice, json!([1, 0, 1, 0, 0, 0])),
         (libc::SYS_vmsplice, json!([1, 0, 0, 0])),
         (libc::SYS_mincore, json!([0, 0, 0])),
+        (libc::SYS_readahead, json!([1, 0, 0])),
+        // cachestat
+        (451, json!([1, "page", "page", 0])),
+        (libc::SYS_sendmmsg, json!([1, "page", 1, 0])),
+        (libc::SYS_recvmmsg, json!([1, "page", 1, 0, 0])),
+        (libc::SYS_setsockopt, json!([1, 1, 50, "page", 4])),
         (libc::SYS_seccomp, json!([2, 0, "page"])),
         (libc::SYS_setuid, json!([0])),
         (libc::SYS_setgid, json!([0])),
@@ -206,6 +212,26 @@ fn no_socket_of_any_family() {
         .only_inside(),
         Probe::refused("name_a_pair", json!({}), &["EPERM"]),
         Probe::refused("shared_memory_file", json!({}), &["ENOENT", "EACCES"]),
+    ]);
+}
+
+/// Each hostile use of a call beside the ordinary ones, as Python makes them.
+#[test]
+fn sockets_and_files_are_used_in_ordinary_ways_only() {
+    let suite = Suite::start("system_calls");
+    let none = json!({});
+    suite.check(&[
+        Probe::new("ordinary_messages", none.clone(), Works),
+        Probe::new("ordinary_options", none.clone(), Works),
+        Probe::new("ordinary_reading", none.clone(), Works),
+        Probe::refused("send_out_of_band", none.clone(), &["EPERM"]),
+        Probe::refused("send_message_out_of_band", none.clone(), &["EPERM"]),
+        Probe::refused("receive_out_of_band", none.clone(), &["EPERM"]),
+        Probe::refused("handle_on_peer", none.clone(), &["EPERM"]),
+        Probe::refused("handles_with_messages", none.clone(), &["EPERM"]),
+        Probe::refused("attach_filter", none.clone(), &["EPERM"]),
+        Probe::refused("ask_the_cache", none.clone(), &["EPERM"]),
+        Probe::refused("empty_the_cache", none, &["EPERM"]),
     ]);
 }
 

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket as sockets
+import struct
 
 from probing import Refused, call, error_name, in_child, libc, probe
 
@@ -132,6 +133,106 @@ def name_a_pair():
     with left, right:
         left.bind("\0probe")
     return "bound"
+
+
+@probe
+def ordinary_messages():
+    """Control for the three below."""
+    left, right = sockets.socketpair()
+    with left, right:
+        left.sendall(b"one")
+        first = right.recv(3)
+        left.sendmsg([b"two"])
+        return (first + right.recvmsg(3)[0]).decode()
+
+
+@probe
+def send_out_of_band():
+    left, right = sockets.socketpair()
+    with left, right:
+        return left.send(b"x", sockets.MSG_OOB)
+
+
+@probe
+def send_message_out_of_band():
+    left, right = sockets.socketpair()
+    with left, right:
+        return left.sendmsg([b"x"], [], sockets.MSG_OOB)
+
+
+@probe
+def receive_out_of_band():
+    """Outside EINVAL: the kernel looked, and nothing had been sent."""
+    left, right = sockets.socketpair()
+    with left, right:
+        try:
+            return right.recv(1, sockets.MSG_OOB)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return "none there"
+            raise
+
+
+@probe
+def ordinary_options():
+    """Control for the three below: a socket made of a descriptor asks three options."""
+    left, right = sockets.socketpair()
+    with right, sockets.socket(fileno=left.detach()) as found:
+        found.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 8192)
+        return [found.family, found.type, found.getsockopt(sockets.SOL_SOCKET, sockets.SO_ERROR)]
+
+
+@probe
+def handle_on_peer():
+    left, right = sockets.socketpair()
+    with left, right:
+        # SO_PEERPIDFD
+        handle = left.getsockopt(sockets.SOL_SOCKET, 77)
+    os.close(handle)
+    return handle
+
+
+@probe
+def handles_with_messages():
+    left, right = sockets.socketpair()
+    with left, right:
+        # SO_PASSPIDFD
+        left.setsockopt(sockets.SOL_SOCKET, 76, 1)
+    return "set"
+
+
+@probe
+def attach_filter():
+    """A program of one instruction, which lets everything pass."""
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0xFFFFFFFF))
+    left, right = sockets.socketpair()
+    with left, right:
+        # SO_ATTACH_FILTER
+        left.setsockopt(sockets.SOL_SOCKET, 26, struct.pack("HxxxxxxQ", 1, ctypes.addressof(code)))
+    return "attached"
+
+
+@probe
+def ordinary_reading():
+    """Control for the two below."""
+    with open(os.__file__, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return os.preadv(file.fileno(), [bytearray(64)], 0)
+
+
+@probe
+def ask_the_cache():
+    with open(os.__file__, "rb") as file:
+        # Outside this makes sure that the answer is yes.
+        os.preadv(file.fileno(), [bytearray(64)], 0)
+        return os.preadv(file.fileno(), [bytearray(64)], 0, os.RWF_NOWAIT)
+
+
+@probe
+def empty_the_cache():
+    with open(os.__file__, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return "dropped"
 
 
 @probe
