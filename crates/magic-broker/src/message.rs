@@ -44,13 +44,9 @@ pub enum FromWorker {
         /// call needs none.
         params: String,
     },
-    /// The controller returned a value.
-    Returned {
-        /// The value.
-        value: Value,
-        /// How long it was as text, in bytes.
-        bytes: usize,
-    },
+    /// The controller returned a value: its JSON text, not yet read, since a
+    /// tree is many times as large and is bounded by whoever reads it.
+    Returned(String),
     /// The controller ended without a value.
     Failed(WorkerError),
 }
@@ -199,10 +195,7 @@ impl FromWorker {
                 error: None,
             } => {
                 execution(id)?;
-                Ok(Self::Returned {
-                    value: read(result)?,
-                    bytes: result.get().len(),
-                })
+                Ok(Self::Returned(result.get().to_owned()))
             }
             Wire {
                 id: Some(id),
@@ -272,11 +265,6 @@ fn execution(id: u64) -> Result<(), MessageError> {
     } else {
         Err(MessageError::UnknownExecution(id))
     }
-}
-
-/// Reads a value; `serde_json` refuses nesting beyond 128 levels by itself.
-fn read(raw: &RawValue) -> Result<Value, MessageError> {
-    serde_json::from_str(raw.get()).map_err(MessageError::Shape)
 }
 
 #[cfg(test)]

@@ -48,13 +48,8 @@ pub struct CallRecord<'a> {
 /// How a session ended.
 #[derive(Debug)]
 pub enum End {
-    /// The controller returned a value, not yet checked against its schema.
-    Returned {
-        /// The value.
-        value: Value,
-        /// How long it was as text, in bytes.
-        bytes: usize,
-    },
+    /// The controller returned a value: its JSON text, not yet read.
+    Returned(String),
     /// The controller ended without a value.
     Failed {
         /// What the worker says.
@@ -152,7 +147,7 @@ where
             }
             match message {
                 FromWorker::Ready => return End::Protocol("ready, a second time".to_owned()),
-                FromWorker::Returned { value, bytes } => return End::Returned { value, bytes },
+                FromWorker::Returned(text) => return End::Returned(text),
                 FromWorker::Failed(error) => return self.failed(error),
                 FromWorker::Log {
                     level,

@@ -7,6 +7,7 @@
 //! identifiers therefore travel as strings or as integers. Nothing may follow the document but
 //! white space, and a byte order mark is refused, as RFC 8259 lets a reader do.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserializer;
@@ -24,14 +25,18 @@ pub struct JsonLimits {
     pub bytes: usize,
     /// The deepest nesting of arrays and objects. The parser itself ends at 127.
     pub depth: usize,
+    /// The most values, members and items at every level counted. A tree of small values takes many
+    /// times the memory of its text, which the bytes alone do not bound.
+    pub values: usize,
 }
 
 impl Default for JsonLimits {
-    /// 8 MiB and 100 levels, the limits of the worker's channel.
+    /// 8 MiB and 100 levels, the limits of the worker's channel, and 250,000 values.
     fn default() -> Self {
         Self {
             bytes: 8 << 20,
             depth: 100,
+            values: 250_000,
         }
     }
 }
@@ -66,8 +71,10 @@ pub fn read_json(bytes: &[u8], limits: JsonLimits) -> Result<Value, Failure> {
         return Err(refuse("the body starts with a byte order mark", 1, 1));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
+    let values_left = Cell::new(limits.values);
     let value = Strict {
         depth_left: limits.depth,
+        values_left: &values_left,
     }
     .deserialize(&mut deserializer)
     .and_then(|value| deserializer.end().map(|()| value));
@@ -89,6 +96,7 @@ pub fn read_json(bytes: &[u8], limits: JsonLimits) -> Result<Value, Failure> {
     })
 }
 
+const TOO_MANY: &str = "there are too many values";
 const TOO_DEEP: &str = "arrays and objects are nested too deeply";
 
 fn refuse(message: &str, line: usize, column: usize) -> Failure {
@@ -110,29 +118,37 @@ fn place(before: &[u8]) -> (usize, usize) {
     (line, before.len() - start + 1)
 }
 
-/// Builds a value while counting depth and refusing repeated keys.
-struct Strict {
+/// Builds a value while counting depth and values, and refusing repeated keys.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
     depth_left: usize,
+    values_left: &'a Cell<usize>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn deeper<E: Error>(&self) -> Result<Self, E> {
         self.depth_left
             .checked_sub(1)
-            .map(|depth_left| Self { depth_left })
+            .map(|depth_left| Self {
+                depth_left,
+                ..*self
+            })
             .ok_or_else(|| E::custom(TOO_DEEP))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.values_left.get().checked_sub(1);
+        self.values_left
+            .set(left.ok_or_else(|| D::Error::custom(TOO_MANY))?);
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,8 +187,8 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        let depth_left = self.deeper::<A::Error>()?.depth_left;
-        while let Some(item) = items.next_element_seed(Self { depth_left })? {
+        let inner = self.deeper::<A::Error>()?;
+        while let Some(item) = items.next_element_seed(inner)? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -180,7 +196,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        let depth_left = self.deeper::<A::Error>()?.depth_left;
+        let inner = self.deeper::<A::Error>()?;
         while let Some(key) = members.next_key::<String>()? {
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format!(
@@ -188,7 +204,7 @@ impl<'de> Visitor<'de> for Strict {
                     shorten(&key)
                 )));
             }
-            let value = members.next_value_seed(Self { depth_left })?;
+            let value = members.next_value_seed(inner)?;
             object.insert(key, value);
         }
         Ok(Value::Object(object))

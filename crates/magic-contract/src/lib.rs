@@ -9,14 +9,6 @@
 //! value becomes a [`ValidValue`] only through [`Schema::admit`]; a contract and a [`Policy`] become
 //! a [`Grant`] only through [`Grant::derive`], and only a grant hands out an [`Allowance`].
 
-#![cfg_attr(
-    test,
-    expect(
-        clippy::unwrap_used,
-        reason = "a failed assumption of a test should end the test"
-    )
-)]
-
 mod capability;
 mod contract;
 mod diagnostic;

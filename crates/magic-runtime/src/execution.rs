@@ -120,7 +120,7 @@ pub(crate) async fn run(
     match &evidence.end {
         // A deadline that has passed is acted upon before anything else.
         None => worker.process.kill(),
-        Some(End::Returned { .. }) => {}
+        Some(End::Returned(_)) => {}
         Some(End::Closed) => {
             evidence.outlived_channel = !worker.process.ended_within(ENDS_WITHIN).await;
             if !evidence.outlived_channel {

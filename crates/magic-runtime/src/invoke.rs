@@ -135,15 +135,26 @@ async fn admit_input(version: &Arc<Version>, body: &Bytes) -> Result<Value, Fail
         .map(ValidValue::into_value)
 }
 
-/// Validates what a controller returned.
+/// Reads and validates what a controller returned, under the limits that hold
+/// for a body too.
 async fn admit_output(version: &Arc<Version>, returned: Returned) -> Result<Value, Failure> {
     let judging = version.clone();
+    let long = returned.0.len() > LONG;
     let judge = move || {
-        let admitted = judging.contract.output.admit(returned.value);
+        let value = magic_contract::read_json(returned.0.as_bytes(), JsonLimits::default())
+            .map_err(|problem| {
+                Failure::new(
+                    ErrorCode::InvalidOutput,
+                    "the output is larger or deeper than an answer may be, or names a key twice",
+                )
+                .with_detail("constraint", "json")
+                .with_detail("problem", problem.message)
+            })?;
+        let admitted = judging.contract.output.admit(value);
         admitted
             .map_err(|violations| Failure::from_violations(ErrorCode::InvalidOutput, &violations))
     };
-    off_the_loop_if(returned.bytes > LONG, judge)
+    off_the_loop_if(long, judge)
         .await
         .map(ValidValue::into_value)
 }

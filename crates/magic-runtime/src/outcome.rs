@@ -28,13 +28,9 @@ pub(crate) struct Evidence {
     pub(crate) memory_bytes: u64,
 }
 
-/// A value that a controller returned, not yet validated.
+/// The JSON text of what a controller returned, not yet read or validated.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Returned {
-    pub(crate) value: Value,
-    /// How long it was as text, in bytes.
-    pub(crate) bytes: usize,
-}
+pub(crate) struct Returned(pub(crate) String);
 
 /// Decides how the request ended: a value that is yet to be validated, or the
 /// error to answer.
@@ -43,7 +39,7 @@ pub(crate) fn decide(evidence: Evidence) -> Result<Returned, Failure> {
         return Err(timeout(evidence.timeout));
     };
     match end {
-        End::Returned { value, bytes } => Ok(Returned { value, bytes }),
+        End::Returned(text) => Ok(Returned(text)),
         _ if evidence.memory_kills > 0 => Err(memory(evidence.memory_bytes)),
         End::Failed { error, refusal } => Err(failed(error, refusal, evidence.memory_bytes)),
         End::Protocol(breach) => Err(protocol(&breach)),

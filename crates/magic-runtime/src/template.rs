@@ -28,8 +28,14 @@ use tokio::time::{Instant, timeout};
 const TEMPLATE_MEMORY: u64 = 64 << 20;
 /// Processor share of an importing template, in thousandths of a core.
 const TEMPLATE_CPU: u32 = 2_000;
+/// Processor share of a template to which nobody gives orders. It has nothing
+/// to do then; code that the import left behind (a timer's signal handler, for
+/// example) may not use a core for it.
+const RESTING_CPU: u32 = 50;
 /// Processes and threads of a template with its workers that are not attached yet.
 const TEMPLATE_PIDS: u32 = 64;
+/// Stands for the number of orders while a template rests.
+const RESTING: u64 = u64::MAX;
 /// Ends of children remembered until their outcome is asked for.
 const REMEMBERED_ENDS: usize = 1024;
 
@@ -49,6 +55,10 @@ pub(crate) struct Template {
     /// What makes forking unsafe, if anything does.
     pub(crate) unforkable: Option<String>,
     orders: AtomicU64,
+    /// Orders given when it was last looked at; `u64::MAX` while it rests.
+    orders_seen: AtomicU64,
+    /// The limits it imports and forks under.
+    limits: Limits,
 }
 
 /// Why there is no template.
@@ -146,6 +156,8 @@ impl Template {
             started,
             unforkable: None,
             orders: AtomicU64::new(0),
+            orders_seen: AtomicU64::new(0),
+            limits,
         };
         // From here on dropping the template cleans everything up.
         template.load(version, baseline).await?;
@@ -286,6 +298,42 @@ impl Template {
             leaf.pids()
                 .is_ok_and(|pids| pids.iter().all(|pid| *pid == self.pid))
         })
+    }
+
+    /// Lowers the processor share of a template that got no order since the
+    /// last look. Writes a file: not for a task of the event loop.
+    pub(crate) fn rest_if_idle(&self) {
+        if self.rests() {
+            return;
+        }
+        let orders = self.orders.load(Ordering::Relaxed);
+        if self.orders_seen.swap(orders, Ordering::Relaxed) == orders {
+            self.share(RESTING_CPU);
+            self.orders_seen.store(RESTING, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether its processor share is lowered.
+    pub(crate) fn rests(&self) -> bool {
+        self.orders_seen.load(Ordering::Relaxed) == RESTING
+    }
+
+    /// Gives a resting template its processor share back.
+    pub(crate) fn rise(&self) {
+        self.share(TEMPLATE_CPU);
+        self.orders_seen
+            .store(self.orders.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn share(&self, cpu_millicores: u32) {
+        let leaf = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = Limits {
+            cpu_millicores: Some(cpu_millicores),
+            ..self.limits
+        };
+        if let Some(Err(error)) = leaf.as_ref().map(|leaf| leaf.set_limits(&limits)) {
+            tracing::warn!(%error, "the processor share of a template could not be changed");
+        }
     }
 
     /// Gives the template's group to the one worker that it became, so that the

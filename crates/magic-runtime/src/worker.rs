@@ -8,11 +8,12 @@
 
 use crate::admission::Permit;
 use crate::launcher::Launcher;
+use crate::leaves::Leaves;
 use crate::process::Process;
 use crate::template::{Template, output_pipe};
 use crate::version::Version;
 use magic_broker::{Channel, ChannelError, FromWorker};
-use magic_sandbox::{Ended, GroupError, Identified, Leaf};
+use magic_sandbox::{Ended, GroupError, Identified, Leaf, Limits};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -78,19 +79,8 @@ impl Worker {
         version: &Version,
         fork: bool,
     ) -> Result<Self, PrepareError> {
-        timeout(READY_WITHIN, Self::steps(launcher, template, version, fork))
-            .await
-            .unwrap_or(Err(PrepareError::Timeout))
-    }
-
-    async fn steps(
-        launcher: &Arc<Launcher>,
-        template: &Arc<Template>,
-        version: &Version,
-        fork: bool,
-    ) -> Result<Self, PrepareError> {
         let (stream, stdout, stderr) = order(template, fork).await?;
-        let hello = identify(&stream).await?;
+        let hello = in_time(identify(&stream)).await?;
         if hello.byte != HELLO {
             return Err(PrepareError::NotReady);
         }
@@ -113,19 +103,17 @@ impl Worker {
             template.process.clone()
         };
         let (leaves, owner) = (launcher.leaves.clone(), template.clone());
-        let leaf = tokio::task::spawn_blocking(move || -> Result<Option<Leaf>, GroupError> {
+        let attached = process.clone();
+        let leaf = tokio::task::spawn_blocking(move || {
             if fork {
-                let leaf = leaves.take(&limits)?;
-                if let Some(leaf) = &leaf {
-                    leaf.attach(host_pid)?;
-                }
-                return Ok(leaf);
+                attach(&leaves, &limits, host_pid, &attached)
+            } else {
+                let leaf = owner.hand_over_leaf();
+                let limited = leaf
+                    .as_ref()
+                    .map_or(Ok(()), |leaf| leaf.set_limits(&limits));
+                limited.map(|()| leaf).map_err(PrepareError::Group)
             }
-            let mut leaf = owner.hand_over_leaf();
-            if let Some(leaf) = &mut leaf {
-                leaf.set_limits(&limits)?;
-            }
-            Ok(leaf)
         })
         .await
         .map_err(|_| PrepareError::Ended)??;
@@ -147,17 +135,18 @@ impl Worker {
             inner_pid,
             launcher: launcher.clone(),
         };
-        // The number that was attached belongs to the process behind the
-        // descriptor only if that process lived on through the attaching.
-        if !worker.is_alive() {
-            return Err(PrepareError::Ended);
-        }
-        worker.channel.send(GO).await?;
+        in_time(worker.go(attested, host_pid)).await?;
+        Ok(worker)
+    }
+
+    /// Lets the worker go on and waits until it says that it is ready.
+    async fn go(&mut self, attested: bool, host_pid: i32) -> Result<(), PrepareError> {
+        self.channel.send(GO).await?;
         if !attested {
-            worker.challenge(host_pid).await?;
+            self.challenge(host_pid).await?;
         }
-        match worker.channel.receive().await? {
-            Some(FromWorker::Ready) => Ok(worker),
+        match self.channel.receive().await? {
+            Some(FromWorker::Ready) => Ok(()),
             Some(_) => Err(PrepareError::NotReady),
             None => Err(PrepareError::Ended),
         }
@@ -226,6 +215,44 @@ async fn order(
     // The other ends are closed here, so that their ends are seen when the
     // worker is gone.
     Ok((stream, stdout, stderr))
+}
+
+/// Waits for a step that depends on the worker. The steps of the supervisor's
+/// own are not cut short: they would leave a group behind.
+async fn in_time<T>(
+    step: impl Future<Output = Result<T, PrepareError>>,
+) -> Result<T, PrepareError> {
+    timeout(READY_WITHIN, step)
+        .await
+        .unwrap_or(Err(PrepareError::Timeout))
+}
+
+/// Moves the process with this number into a leaf of its own.
+///
+/// The number belongs to the process behind the descriptor only if that process
+/// lived on through the attaching. If it did not, the number may name a
+/// stranger by now, who must not be killed for it: a leaf that is not empty is
+/// then left alone.
+fn attach(
+    leaves: &Leaves,
+    limits: &Limits,
+    host_pid: i32,
+    process: &Process,
+) -> Result<Option<Leaf>, PrepareError> {
+    let Some(leaf) = leaves.take(limits)? else {
+        return Ok(None);
+    };
+    let attached = leaf.attach(host_pid);
+    if attached.is_ok() && process.is_alive() {
+        return Ok(Some(leaf));
+    }
+    if leaf.is_empty().unwrap_or(false) {
+        leaves.give_back(leaf);
+    } else {
+        tracing::error!("a worker ended while it was attached; its control group is left alone");
+    }
+    attached.map_err(PrepareError::Group)?;
+    Err(PrepareError::Ended)
 }
 
 /// Receives one byte and who sent it.

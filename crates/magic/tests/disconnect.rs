@@ -67,10 +67,7 @@ fn a_follower_that_leaves_gives_its_place_back() {
         if next.answer().status == 200 {
             break;
         }
-        assert!(
-            Instant::now() < until,
-            "the place is still taken"
-        );
+        assert!(Instant::now() < until, "the place is still taken");
     }
 }
 

@@ -81,13 +81,7 @@ async fn lines_are_kept_until_the_result() {
     ]);
     let (end, sinks, _) = serve(bytes, Budget::default()).await;
     assert!(
-        matches!(
-            end,
-            End::Returned {
-                value: Value::Number(_),
-                ..
-            }
-        ),
+        matches!(&end, End::Returned(text) if text == "7"),
         "{end:?}"
     );
     assert_eq!(*sinks.lines.lock().unwrap(), ["one", "two"]);
@@ -184,13 +178,7 @@ async fn budgets_hold() {
     )
     .await;
     assert!(
-        matches!(
-            end,
-            End::Returned {
-                value: Value::Null,
-                ..
-            }
-        ),
+        matches!(&end, End::Returned(text) if text == "null"),
         "{end:?}"
     );
     assert_eq!(
@@ -240,7 +228,7 @@ async fn a_line_too_long_is_dropped_unread() {
         json!({"method": "log", "params": {"level": "info", "message": "m", "fields": fields}});
     let bytes = joined(&[log, json!({"id": 0, "result": vec![1; 50_000]})]);
     let (end, sinks, _) = serve(bytes, Budget::default()).await;
-    assert!(matches!(end, End::Returned { .. }), "{end:?}");
+    assert!(matches!(end, End::Returned(_)), "{end:?}");
     assert_eq!(*sinks.dropped.lock().unwrap(), 1);
     assert!(sinks.lines.lock().unwrap().is_empty());
 }

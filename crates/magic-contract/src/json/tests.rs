@@ -98,8 +98,16 @@ fn limits_hold() {
             .unwrap_err()
             .contains("nested too deeply")
     );
-    let failure = read_json(b"[1, 2]", JsonLimits { bytes: 3, depth: 9 }).unwrap_err();
+    let few = |bytes, values| JsonLimits {
+        bytes,
+        values,
+        ..JsonLimits::default()
+    };
+    let failure = read_json(b"[1, 2]", few(3, 9)).unwrap_err();
     assert_eq!(failure.reason(), Some("too_large"));
+    assert!(read_json(b"[{\"a\": 1}, 2]", few(99, 4)).is_ok());
+    let failure = read_json(b"[{\"a\": 1}, 2]", few(99, 3)).unwrap_err();
+    assert!(failure.message.contains("too many values"), "{failure}");
     let failure = read_json(b"[\"a\xff\"]", JsonLimits::default()).unwrap_err();
     assert_eq!(failure.details["column"], 4);
 }

@@ -127,14 +127,11 @@ fn evidence_decides_the_code() {
 fn a_returned_value_stands() {
     let evidence = Evidence {
         memory_kills: 1,
-        ..evidence(Some(End::Returned {
-            value: json!(1),
-            bytes: 1,
-        }))
+        ..evidence(Some(End::Returned("1".to_owned())))
     };
     assert_eq!(
-        decide(evidence).ok().map(|returned| returned.value),
-        Some(json!(1))
+        decide(evidence).ok().map(|returned| returned.0),
+        Some("1".to_owned())
     );
 }
 

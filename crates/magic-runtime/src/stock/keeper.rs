@@ -118,9 +118,12 @@ impl Keeper {
             return;
         };
         let looked_at = template.clone();
-        let alone = tokio::task::spawn_blocking(move || looked_at.is_alone())
-            .await
-            .unwrap_or(true);
+        let alone = tokio::task::spawn_blocking(move || {
+            looked_at.rest_if_idle();
+            looked_at.is_alone()
+        })
+        .await
+        .unwrap_or(true);
         if !alone && !template.has_ended() {
             tracing::error!(
                 controller = %self.version.contract.name,
@@ -173,6 +176,11 @@ impl Keeper {
         let Some(template) = self.template().await else {
             return;
         };
+        if template.rests() {
+            let resting = template.clone();
+            // A template that stays slow is slow, not wrong.
+            let _ = tokio::task::spawn_blocking(move || resting.rise()).await;
+        }
         for _ in 0..wanted {
             let (launcher, version, template) = (
                 self.launcher.clone(),
@@ -244,7 +252,11 @@ impl Keeper {
         self.back_off();
     }
 
+    /// Several workers that fail together are one incident.
     fn back_off(&mut self) {
+        if Instant::now() < self.not_before {
+            return;
+        }
         self.not_before = Instant::now() + self.pause;
         self.pause = (self.pause * 2).min(LAST_PAUSE);
     }
