@@ -68,16 +68,23 @@ fn near_misses_are_refused() {
         r#"{"method":"log","params":{"level":"fatal","message":"m"}}"#,
         r#"{"method":"shutdown"}"#,
         r#"{"id":0,"result":1} {"id":0,"result":2}"#,
-        "{\"id\":0,\"result\":\"\\ud800\"}",
     ] {
         assert!(parse(body).is_err(), "accepted {body}");
     }
-    let deep = format!(
-        r#"{{"id":0,"result":{}{}}}"#,
-        "[".repeat(100_000),
-        "]".repeat(100_000)
-    );
-    assert!(parse(&deep).is_err());
+}
+
+/// A result is passed on as text: how deep and how large it is, and what its
+/// strings are made of, is judged where it is read.
+#[test]
+fn a_result_is_not_read_here() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for text in [deep.as_str(), r#""\ud800""#, r#"{"a":1,"a":2}"#] {
+        let parsed = parse(&format!(r#"{{"id":0,"result":{text}}}"#));
+        assert!(
+            parsed == Ok(FromWorker::Returned(text.to_owned())),
+            "{text}"
+        );
+    }
 }
 
 /// What a breach is called ends up in a log, so nothing of the frame is in it.
