@@ -95,6 +95,45 @@ const PRCTL_ALLOWED: [libc::c_int; 14] = [
 /// Names an anonymous mapping, which allocators do (`prctl(2)`).
 const PR_SET_VMA: u64 = 0x5356_4d41;
 
+/// Calls that take flags of messages, and which argument that is. A byte out of band moves through code of
+/// the kernel that hardly anyone uses and that has been a way into it; Python needs it for FTP alone.
+const MESSAGE_FLAGS: [(libc::c_long, u8); 3] = [
+    (libc::SYS_recvfrom, 3),
+    (libc::SYS_sendmsg, 2),
+    (libc::SYS_recvmsg, 2),
+];
+
+/// Options that may be asked of a socket, all of the level SOL_SOCKET: what Python's `socket` asks a descriptor
+/// that it is given, what asyncio asks, sizes. Others make handles on the peer's process
+/// (SO_PEERPIDFD), and Python needs no credentials of a peer.
+const OPTIONS_ASKED: [libc::c_int; 7] = [
+    libc::SO_TYPE,
+    libc::SO_ERROR,
+    libc::SO_SNDBUF,
+    libc::SO_RCVBUF,
+    libc::SO_ACCEPTCONN,
+    libc::SO_PROTOCOL,
+    libc::SO_DOMAIN,
+];
+
+/// Options that may be set: sizes. Others load programs into the kernel (SO_ATTACH_FILTER and its kin), or
+/// have handles on processes sent along (SO_PASSPIDFD).
+const OPTIONS_SET: [libc::c_int; 2] = [libc::SO_SNDBUF, libc::SO_RCVBUF];
+
+/// Hints about reading that pass. POSIX_FADV_DONTNEED is not one: it throws pages of a file that all
+/// programs share out of the cache, and who reads them next can measure that, which is a way to talk.
+const ADVICE_ALLOWED: [libc::c_int; 5] = [
+    libc::POSIX_FADV_NORMAL,
+    libc::POSIX_FADV_RANDOM,
+    libc::POSIX_FADV_SEQUENTIAL,
+    libc::POSIX_FADV_WILLNEED,
+    libc::POSIX_FADV_NOREUSE,
+];
+
+/// Calls whose sixth argument is flags that must be 0: one of them, RWF_NOWAIT, tells whether the page is
+/// cached. Python answers os.preadv by them and gives 0.
+const FLAGLESS: [libc::c_long; 2] = [libc::SYS_preadv2, libc::SYS_pwritev2];
+
 /// The refused uses, by call number.
 pub(super) fn refusals() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
     let own = OWN_PROCESS_ONLY.map(|number| {
@@ -105,13 +144,24 @@ pub(super) fn refusals() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
         let made = SeccompCondition::new(0, Dword, Gt, LAST_NUMBERED_CLOCK);
         (number, vec![vec![made]])
     });
+    let messages = MESSAGE_FLAGS.map(|(number, flags)| (number, vec![out_of_band(flags)]));
+    let flagless = FLAGLESS.map(|number| {
+        let some = SeccompCondition::new(5, Dword, Ne, 0);
+        (number, vec![vec![some]])
+    });
     [
         (libc::SYS_clone, clone()),
         (libc::SYS_socketpair, socketpair()),
         // A connected stream ignores an address or refuses it; this keeps the question from coming up.
         (
             libc::SYS_sendto,
-            vec![vec![SeccompCondition::new(4, Qword, Ne, 0)]],
+            vec![vec![SeccompCondition::new(4, Qword, Ne, 0)], out_of_band(3)],
+        ),
+        (libc::SYS_getsockopt, options(&OPTIONS_ASKED)),
+        (libc::SYS_setsockopt, options(&OPTIONS_SET)),
+        (
+            libc::SYS_fadvise64,
+            vec![none_of(3, &ADVICE_ALLOWED.map(number))],
         ),
         (libc::SYS_ioctl, vec![none_of(1, &IOCTL_ALLOWED)]),
         (libc::SYS_fcntl, vec![none_of(1, &FCNTL_ALLOWED)]),
@@ -141,6 +191,8 @@ pub(super) fn refusals() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
     .into_iter()
     .chain(own)
     .chain(clocks)
+    .chain(messages)
+    .chain(flagless)
     .map(|(number, rules)| {
         Ok((
             number,
@@ -177,6 +229,21 @@ fn socketpair() -> Vec<Conditions> {
     rules
 }
 
+fn out_of_band(flags: u8) -> Conditions {
+    let flag = number(libc::MSG_OOB);
+    vec![SeccompCondition::new(flags, Dword, MaskedEq(flag), flag)]
+}
+
+/// Every option but these, and every level but that of all sockets.
+fn options(allowed: &[libc::c_int]) -> Vec<Conditions> {
+    let allowed: Vec<u64> = allowed.iter().copied().map(number).collect();
+    let level = number(libc::SOL_SOCKET);
+    vec![
+        vec![SeccompCondition::new(1, Dword, Ne, level)],
+        none_of(2, &allowed),
+    ]
+}
+
 /// Limits of another process, and any change of the own core limit: it is 1, at which the kernel gives
 /// up every dump into a pipe, and *lowering* it to 0 would bring the host's dump helper back.
 fn prlimit() -> Vec<Conditions> {
@@ -194,10 +261,9 @@ fn core_limit() -> u64 {
 }
 
 fn prctl() -> Vec<Conditions> {
-    let option = |number: libc::c_int| u64::from(number.cast_unsigned());
-    let mut allowed: Vec<u64> = PRCTL_ALLOWED.into_iter().map(option).collect();
+    let mut allowed: Vec<u64> = PRCTL_ALLOWED.into_iter().map(number).collect();
     allowed.push(PR_SET_VMA);
-    let dumpable = option(libc::PR_SET_DUMPABLE);
+    let dumpable = number(libc::PR_SET_DUMPABLE);
     allowed.push(dumpable);
     vec![
         none_of(0, &allowed),
@@ -207,6 +273,11 @@ fn prctl() -> Vec<Conditions> {
             SeccompCondition::new(1, Qword, Ne, 0),
         ],
     ]
+}
+
+/// A C `int` as the filter compares it.
+fn number(value: libc::c_int) -> u64 {
+    u64::from(value.cast_unsigned())
 }
 
 /// Refuses every value that is not listed.

@@ -58,6 +58,13 @@ pub(super) const DENIED: &[Refused] = &[
         ],
     },
     Refused {
+        reason: "Several messages at once are for datagrams, which no socket here sends; Python makes neither call.",
+        calls: &[
+            ("sendmmsg", libc::SYS_sendmmsg),
+            ("recvmmsg", libc::SYS_recvmmsg),
+        ],
+    },
+    Refused {
         reason: "Nothing may be executed after the program's start.",
         calls: &[("execveat", libc::SYS_execveat)],
     },
@@ -313,7 +320,11 @@ pub(super) const DENIED: &[Refused] = &[
     },
     Refused {
         reason: "Which pages are cached tells about other processes.",
-        calls: &[("mincore", libc::SYS_mincore)],
+        calls: &[
+            ("mincore", libc::SYS_mincore),
+            // The libc crate does not name it everywhere; new calls have one number on every architecture.
+            ("cachestat", 451),
+        ],
     },
     Refused {
         reason: "Moving pages between pipes has been a way to write read-only files.",

@@ -6,7 +6,7 @@ use crate::support::{plan, run, run_outside};
 
 /// Python that makes raw calls in forked children and prints how each ended, one line each:
 /// the error's name, `ok`, or `signal N`.
-fn harness(calls: &str) -> String {
+pub(crate) fn harness(calls: &str) -> String {
     format!(
         r"
 import ctypes, errno, os

@@ -6,6 +6,7 @@ mod files;
 mod groups;
 mod layers;
 mod lifetime;
+mod narrowed;
 mod ordinary;
 mod peers;
 mod probing;

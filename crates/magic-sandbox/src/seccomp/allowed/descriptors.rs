@@ -46,12 +46,12 @@ pub(super) const DESCRIPTORS: &[Allowed] = &[
     call(
         "preadv2",
         libc::SYS_preadv2,
-        "glibc uses it for preadv with flags.",
+        "Python answers os.preadv by it; flags are refused by argument.",
     ),
     call(
         "pwritev2",
         libc::SYS_pwritev2,
-        "glibc uses it for pwritev with flags.",
+        "Python answers os.pwritev by it; flags are refused by argument.",
     ),
     call(
         "close",
@@ -144,7 +144,7 @@ pub(super) const DESCRIPTORS: &[Allowed] = &[
     call(
         "fadvise64",
         libc::SYS_fadvise64,
-        "os.posix_fadvise is a hint about this process's own file.",
+        "os.posix_fadvise is a hint about own reading; emptying the shared cache is refused by argument.",
     ),
     call(
         "sendfile",
@@ -300,28 +300,22 @@ pub(super) const DESCRIPTORS: &[Allowed] = &[
     call(
         "sendto",
         libc::SYS_sendto,
-        "send on the channel; an address is refused by argument.",
+        "send on the channel; an address and bytes out of band are refused by argument.",
     ),
-    call("recvfrom", libc::SYS_recvfrom, "recv on the channel."),
+    call(
+        "recvfrom",
+        libc::SYS_recvfrom,
+        "recv on the channel; bytes out of band are refused by argument.",
+    ),
     call(
         "sendmsg",
         libc::SYS_sendmsg,
-        "Python's socket.sendmsg on a connected pair, which ignores addresses.",
+        "Python's socket.sendmsg on a connected pair, which ignores addresses; not out of band, by argument.",
     ),
     call(
         "recvmsg",
         libc::SYS_recvmsg,
-        "The template receives a worker's descriptors.",
-    ),
-    call(
-        "sendmmsg",
-        libc::SYS_sendmmsg,
-        "Libraries send several messages on a connected pair.",
-    ),
-    call(
-        "recvmmsg",
-        libc::SYS_recvmmsg,
-        "Libraries receive several messages from a connected pair.",
+        "The template receives a worker's descriptors; bytes out of band are refused by argument.",
     ),
     call(
         "shutdown",
@@ -331,12 +325,12 @@ pub(super) const DESCRIPTORS: &[Allowed] = &[
     call(
         "getsockopt",
         libc::SYS_getsockopt,
-        "Python asks a socket for its type and error.",
+        "Python asks a socket for its type and error; other options are refused by argument.",
     ),
     call(
         "setsockopt",
         libc::SYS_setsockopt,
-        "asyncio sets buffer sizes of its pair.",
+        "Programs set buffer sizes of a pair; other options are refused by argument.",
     ),
     call(
         "getsockname",
