@@ -16,7 +16,7 @@ use crate::cli::Ended;
 use crate::deployer::Deployer;
 use crate::output::Output;
 use crate::runtime_start;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::signals::EndSignals;
 use crate::watch::FolderWatch;
 
@@ -30,6 +30,22 @@ pub(crate) struct Serving {
     pub(crate) listen: SocketAddr,
     /// Deploy what is saved.
     pub(crate) reload: bool,
+}
+
+impl Serving {
+    /// What the arguments say, and the settings where they say nothing.
+    pub(crate) fn chosen(
+        controllers: Option<PathBuf>,
+        listen: Option<&str>,
+        reload: bool,
+        settings: &Settings,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            controllers: controllers.unwrap_or_else(|| settings.controllers.clone()),
+            listen: listen.map_or(Ok(settings.listen), settings::address)?,
+            reload,
+        })
+    }
 }
 
 /// Serves until a signal asks to end.

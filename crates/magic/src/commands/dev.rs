@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::Ended;
 use crate::output::Output;
 use crate::serving::{self, Serving};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 
 /// The arguments of `magic dev`.
 #[derive(Debug, clap::Args)]
@@ -26,21 +26,11 @@ pub(crate) async fn run(
     if settings.environment == magic_contract::Environment::Production {
         anyhow::bail!("ENVIRONMENT=prod: magic dev is for development; type: magic serve");
     }
-    let listen = match &arguments.listen {
-        Some(text) => settings::address(text)?,
-        None => settings.listen,
-    };
-    serving::run(
-        Serving {
-            controllers: arguments
-                .controllers
-                .clone()
-                .unwrap_or_else(|| settings.controllers.clone()),
-            listen,
-            reload: true,
-        },
+    let serving = Serving::chosen(
+        arguments.controllers.clone(),
+        arguments.listen.as_deref(),
+        true,
         settings,
-        output,
-    )
-    .await
+    )?;
+    serving::run(serving, settings, output).await
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::Ended;
 use crate::output::Output;
 use crate::serving::{self, Serving};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 
 /// The arguments of `magic serve`.
 #[derive(Debug, clap::Args)]
@@ -23,21 +23,11 @@ pub(crate) async fn run(
     settings: &Settings,
     output: Output,
 ) -> anyhow::Result<Ended> {
-    let listen = match &arguments.listen {
-        Some(text) => settings::address(text)?,
-        None => settings.listen,
-    };
-    serving::run(
-        Serving {
-            controllers: arguments
-                .controllers
-                .clone()
-                .unwrap_or_else(|| settings.controllers.clone()),
-            listen,
-            reload: false,
-        },
+    let serving = Serving::chosen(
+        arguments.controllers.clone(),
+        arguments.listen.as_deref(),
+        false,
         settings,
-        output,
-    )
-    .await
+    )?;
+    serving::run(serving, settings, output).await
 }
