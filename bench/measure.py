@@ -17,8 +17,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
-HERE = pathlib.Path(__file__).parent
-CORES = os.cpu_count() or 1
+from figures import CORES, HERE, keep, over_http, show, summarize
+
 TIMEOUT_MS = 200
 
 LOOP = """
@@ -69,15 +69,6 @@ def serve(magic: str) -> Iterator[tuple[str, int]]:
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
-
-
-def over_http(url: str, connections: int, seconds: int) -> dict[str, float]:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(HERE / "post.lua")]
-    output = subprocess.run([*command, f"{url}/api/execute/DemoController"], check=True, capture_output=True, text=True)
-    figures: dict[str, float] = json.loads(output.stdout.strip().splitlines()[-1])
-    if figures["failed"]:
-        sys.exit(f"{figures['failed']} requests failed; the figures would mean nothing")
-    return figures
 
 
 def forks(python: str, loops: int, seconds: float) -> dict[str, float]:
@@ -140,8 +131,8 @@ def main() -> None:
 
     with serve(arguments.magic) as (url, server):
         rows: dict[str, Callable[[], dict[str, float]]] = {
-            "magic, 1 connection": lambda: over_http(url, 1, seconds),
-            "magic, 8 connections": lambda: over_http(url, 8, seconds),
+            "magic, 1 connection": lambda: over_http(url, "DemoController", 1, seconds),
+            "magic, 8 connections": lambda: over_http(url, "DemoController", 8, seconds),
             "fork and exit, 1 loop": lambda: forks(python, 1, seconds),
             f"fork and exit, {CORES} loops": lambda: forks(python, CORES, seconds),
             "deadline": lambda: overshoot(url, 10),
@@ -155,31 +146,12 @@ def main() -> None:
             for name, row in rows.items():
                 taken[name].append(row())
 
-    summary = {name: spread(figures) for name, figures in taken.items()}
+    summary = {name: summarize(figures) for name, figures in taken.items()}
     show(summary)
     ratio = summary["magic, 8 connections"]["per_second"][1] / summary[f"fork and exit, {CORES} loops"]["per_second"][1]
     print(f"\nthroughput is {ratio:.0%} of a bare fork-and-exit loop on each of {CORES} cores")
     keep({"interpreter": interpreter, "rounds": arguments.rounds, "summary": summary, "ratio_to_forks": ratio})
 
 
-def spread(figures: list[dict[str, float]]) -> dict[str, tuple[float, float, float]]:
-    """Least, median and greatest of each figure."""
-    columns = {name: [figure[name] for figure in figures] for name in figures[0] if name != "failed"}
-    return {name: (min(values), statistics.median(values), max(values)) for name, values in columns.items()}
-
-
-def show(summary: dict[str, dict[str, tuple[float, float, float]]]) -> None:
-    print(f"{'row':24} {'figure':22} {'median':>10} {'least':>10} {'greatest':>10}")
-    for row, figures in summary.items():
-        for name, (least, median, greatest) in figures.items():
-            print(f"{row:24} {name:22} {median:10.2f} {least:10.2f} {greatest:10.2f}")
-
-
-def keep(results: dict[str, object]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    path = HERE / "results" / f"{commit or 'unknown'}.json"
-    path.write_text(json.dumps({"commit": commit, "cores": CORES, **results}, indent=2) + "\n")
-    print(f"kept in {path.relative_to(HERE.parent)}")
-
-
-main()
+if __name__ == "__main__":
+    main()

@@ -127,9 +127,9 @@ def test_calls_are_answered_in_any_order(template: Callable[..., Template]) -> N
     # Answers to no call, or to one that is answered already, are dropped.
     worker.send({"id": 77, "result": "nobody asked"})
     for call in reversed(calls):
-        worker.send({"id": call["id"], "result": call["params"]["where"]["id"]})
+        worker.send({"id": call["id"], "result": {"columns": {}, "rows": [call["params"]["where"]]}})
         worker.send({"id": call["id"], "result": "again"})
-    assert worker.outcome()["result"] == [[0, 1, 2], "hidden"]
+    assert worker.outcome()["result"] == [[[{"id": 0}], [{"id": 1}], [{"id": 2}]], "hidden"]
 
 
 DENIED = {"code": "E2001", "message": "db:read is not declared", "details": {"capability": "db:read"}}
@@ -165,10 +165,12 @@ def test_a_denial_can_be_caught(template: Callable[..., Template]) -> None:
 def test_errors_of_calls_have_types(template: Callable[..., Template], code: str, name: str) -> None:
     worker = template(as_execute("await self.http.post('https://x', json={})")).serve({})
     call = worker.frame()
-    assert call == {"id": 1, "method": "http.request", "params": {"method": "POST", "url": "https://x", "json": {}}}
+    headers = [["content-type", "application/json"]]
+    params = {"method": "POST", "url": "https://x", "headers": headers, "body": "{}"}
+    assert call == {"id": 1, "method": "http.request", "params": params}
     worker.send({"id": 1, "error": {"code": code, "message": "m", "details": {"retriable": True}}})
     error = worker.outcome()["error"]
-    assert (error["exception"], error["retriable"]) == (name, True)
+    assert (error["exception"], error["retriable"], error["code"]) == (name, True, code)
 
 
 def test_plain_controllers_are_told_to_await(run: Run) -> None:

@@ -9,6 +9,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
         "magic",
         &[
             "magic-api",
+            "magic-broker",
             "magic-contract",
             "magic-runtime",
             "magic-sandbox",

@@ -73,7 +73,10 @@ fn unsafe_code_stays_in_one_folder() {
 #[test]
 fn status_codes_stay_in_the_http_crate() {
     for path in files("crates", ".rs") {
-        let free = path.starts_with("crates/magic-api") || path.starts_with("crates/magic/");
+        // Outbound HTTP reads the codes of other servers; our own answers get theirs in one crate.
+        let free = path.starts_with("crates/magic-api")
+            || path.starts_with("crates/magic/")
+            || path.starts_with("crates/magic-broker/src/http");
         assert!(
             free || !code(&path).iter().any(|line| line.contains("StatusCode")),
             "{}",

@@ -146,10 +146,10 @@ fn forged_calls_gain_nothing_and_are_recorded() {
         let lines = logs.body["lines"].as_array().expect("lines").clone();
         let refusals = lines
             .iter()
-            .filter(|line| line["fields"]["refusal"] == "E2001");
+            .filter(|line| line["fields"]["code"] == "E2001");
         (refusals.count() == 13).then_some(lines)
     });
-    let by_runtime = |line: &&Value| line["fields"]["refusal"] == "E2001";
+    let by_runtime = |line: &&Value| line["fields"]["code"] == "E2001";
     for line in recorded.iter().filter(by_runtime) {
         assert_eq!(line["stream"], "runtime", "{line}");
         assert!(line["request_id"].is_string(), "{line}");

@@ -17,11 +17,17 @@ pub(crate) struct Controllers {
     folder: tempfile::TempDir,
 }
 
-impl Controllers {
-    pub(crate) fn new() -> Self {
+impl Default for Controllers {
+    fn default() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
         }
+    }
+}
+
+impl Controllers {
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
     /// Adds a controller `name` whose contract accepts any object and answers
@@ -29,8 +35,10 @@ impl Controllers {
     pub(crate) fn with(self, name: &str, contract: &str, code: &str) -> Self {
         let folder = self.folder.path().join(name.to_lowercase());
         std::fs::create_dir(&folder).expect("a new folder");
-        let mut text =
-            format!("name: {name}\nversion: 1.0.0\ninput: {{type: object}}\n{contract}\n");
+        let mut text = format!("name: {name}\nversion: 1.0.0\n{contract}\n");
+        if !contract.contains("input:") {
+            text.push_str("input: {type: object}\n");
+        }
         if !contract.contains("output:") {
             text.push_str("output: {type: object}\n");
         }
@@ -83,16 +91,39 @@ impl Server {
     /// The same with further environment variables.
     pub(crate) fn start_with(controllers: Controllers, environment: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_magic"))
-            .args(["--json", "--data-dir"])
-            .arg(data.path().join("data"))
-            .arg("--socket")
-            .arg(data.path().join("magic.sock"))
-            .arg("dev")
-            .arg(controllers.path())
-            .args(["--listen", "127.0.0.1:0"])
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
+        Self::start_on(data, controllers, environment, &[])
+    }
+
+    /// The same with further arguments of `magic`.
+    pub(crate) fn start_under(
+        controllers: Controllers,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        Self::start_on(data, controllers, environment, arguments)
+    }
+
+    /// Kills this server as nothing can prepare for, and returns what it leaves.
+    pub(crate) fn kill(mut self) -> (tempfile::TempDir, Controllers) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+        // A type that is dropped gives nothing away, so empty ones take their places.
+        let empty = tempfile::tempdir().expect("a temporary folder");
+        (
+            std::mem::replace(&mut self.data, empty),
+            std::mem::take(&mut self.controllers),
+        )
+    }
+
+    /// Starts on what an earlier server left.
+    pub(crate) fn start_on(
+        data: tempfile::TempDir,
+        controllers: Controllers,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
+        let mut child = command(data.path(), &controllers, environment, arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -128,6 +159,24 @@ impl Server {
         }
     }
 
+    /// Starts on what an earlier server left and kills it after that time, listening or not. Gives its number.
+    pub(crate) fn killed_while_starting(
+        data: &Path,
+        controllers: &Controllers,
+        environment: &[(&str, &str)],
+        after: Duration,
+    ) -> u32 {
+        let mut child = command(data, controllers, environment, &[])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        std::thread::park_timeout(after);
+        child.kill().expect("a child of ours");
+        child.wait().expect("a child of ours");
+        child.id()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -153,6 +202,62 @@ impl Server {
     /// Runs a controller.
     pub(crate) fn execute(&self, controller: &str, input: &Value) -> Answer {
         self.post(&format!("/api/execute/{controller}"), &input.to_string())
+    }
+
+    /// Runs a controller with further headers, each ended by a line break.
+    pub(crate) fn execute_with(&self, controller: &str, input: &Value, headers: &str) -> Answer {
+        let body = input.to_string();
+        self.send(&format!(
+            "POST /api/execute/{controller} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}",
+            self.address,
+            body.len()
+        ))
+    }
+
+    /// Sends a request and hangs up as soon as `now` returns, without waiting for an answer.
+    pub(crate) fn execute_and_leave(&self, controller: &str, input: &Value, now: impl FnOnce()) {
+        let body = input.to_string();
+        let mut stream = TcpStream::connect(self.address).expect("the server accepts");
+        write!(
+            stream,
+            "POST /api/execute/{controller} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        )
+        .expect("the server reads");
+        now();
+        drop(stream);
+    }
+
+    /// Runs a controller on a server that may be killed meanwhile; `None` if it did not answer.
+    pub(crate) fn ask(address: SocketAddr, controller: &str, input: &Value) -> Option<Answer> {
+        Self::ask_with(address, controller, input, "")
+    }
+
+    /// The same with further header lines, each with its end.
+    pub(crate) fn ask_with(
+        address: SocketAddr,
+        controller: &str,
+        input: &Value,
+        headers: &str,
+    ) -> Option<Answer> {
+        let body = input.to_string();
+        let request = format!(
+            "POST /api/execute/{controller} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        let answer = String::from_utf8(answer).expect("UTF-8");
+        // Cut off in the middle is no answer.
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some(Answer {
+            status: head.split(' ').nth(1)?.parse().ok()?,
+            body: serde_json::from_str(body).ok()?,
+        })
     }
 
     /// Sends a JSON body.
@@ -203,6 +308,27 @@ impl Server {
             self.child.try_wait().expect("a child of ours")
         })
     }
+}
+
+fn command(
+    data: &Path,
+    controllers: &Controllers,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_magic"));
+    command
+        .args(["--json", "--data-dir"])
+        .arg(data.join("data"))
+        .arg("--socket")
+        .arg(data.join("magic.sock"))
+        .arg("dev")
+        .arg(controllers.path())
+        .args(["--listen", "127.0.0.1:0"])
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
+    command
 }
 
 impl Drop for Server {

@@ -6,5 +6,9 @@
     reason = "what a server says belongs to the output of a failed test"
 )]
 
+pub(crate) mod namespace;
+pub(crate) mod postgres;
+pub(crate) mod redis;
 pub(crate) mod server;
+pub(crate) mod tls;
 pub(crate) mod traces;

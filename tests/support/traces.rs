@@ -101,3 +101,14 @@ pub(crate) fn resident_kib(pid: u32) -> u64 {
         })
         .expect("a process has resident memory")
 }
+
+/// Whether a process has ended; one that waits for its parent to notice has.
+pub(crate) fn is_gone(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| {
+            stat.rsplit_once(')')
+                .map(|(_, rest)| rest.trim_start().starts_with('Z'))
+        })
+        .unwrap_or(true)
+}

@@ -3,6 +3,7 @@
 //! A limit exists for each thing that a client could otherwise make grow without end: bytes of a header, of a body, of all
 //! bodies together, connections, followers, and the time that each of these may take.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Which `Host` (and `Origin`) headers are believed.
@@ -44,6 +45,8 @@ pub struct ApiOptions {
     pub followers: usize,
     /// How long requests in flight may go on after the order to stop.
     pub drain_grace: Duration,
+    /// The folder of the audit log, if there is one to show.
+    pub audit_directory: Option<PathBuf>,
     /// Which `Host` headers are believed on TCP. The unix socket believes any: a browser cannot reach it.
     pub host_check: HostCheck,
 }
@@ -63,6 +66,7 @@ impl Default for ApiOptions {
             streams_per_connection: 64,
             followers: 64,
             drain_grace: Duration::from_secs(30),
+            audit_directory: None,
             host_check: HostCheck::LoopbackNames,
         }
     }

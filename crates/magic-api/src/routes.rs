@@ -17,11 +17,14 @@ use serde::Serialize;
 use crate::refusal::Refusal;
 use crate::state::ApiState;
 
+mod audit;
 mod controller;
 mod controllers;
 mod execute;
 mod health;
 mod logs;
+mod policy;
+mod policy_explain;
 mod readyz;
 mod self_test;
 
@@ -77,6 +80,24 @@ pub static ROUTES: &[Route] = &[
         path: "/api/controllers/{name}/logs",
         role: Role::Read,
         handler: || get(logs::logs),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/policy",
+        role: Role::Read,
+        handler: || get(policy::show),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/policy/explain",
+        role: Role::Read,
+        handler: || post(policy_explain::explain),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/audit",
+        role: Role::Admin,
+        handler: || get(audit::audit),
     },
     Route {
         method: Method::GET,

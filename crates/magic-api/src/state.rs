@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use magic_runtime::Runtime;
@@ -9,6 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::body::BodyLimits;
 use crate::options::ApiOptions;
 
+/// How many questions are looked up in the audit log at once. Each keeps a thread and a disk busy.
+const AUDIT_READERS: usize = 2;
+
 /// Handed to every handler; a clone is a handle.
 #[derive(Clone)]
 pub(crate) struct ApiState {
@@ -16,6 +20,10 @@ pub(crate) struct ApiState {
     pub(crate) bodies: Arc<BodyLimits>,
     /// One permit for each client that follows a log.
     pub(crate) followers: Arc<Semaphore>,
+    /// The folder of the audit log.
+    pub(crate) audit_directory: Option<Arc<Path>>,
+    /// One permit for each client whose question is being looked up in the audit log.
+    pub(crate) audit_readers: Arc<Semaphore>,
     /// Cancelled when the server is told to stop; endless answers end then.
     pub(crate) stopping: CancellationToken,
 }
@@ -26,6 +34,8 @@ impl ApiState {
             runtime,
             bodies: Arc::new(BodyLimits::of(options)),
             followers: Arc::new(Semaphore::new(options.followers)),
+            audit_directory: options.audit_directory.as_deref().map(Arc::from),
+            audit_readers: Arc::new(Semaphore::new(AUDIT_READERS)),
             stopping,
         }
     }

@@ -18,6 +18,12 @@ pub struct Budget {
     /// Bytes of all frames together; beyond this the session breaks the
     /// protocol. Reading costs the supervisor more than writing costs a worker.
     pub bytes: u64,
+    /// Capability calls that may be under way at once; a worker that asks for
+    /// more is not read until one has ended.
+    pub calls_at_once: usize,
+    /// Bytes of parameters of calls under way and of answers not yet read by
+    /// the worker; beyond this the worker is not read either.
+    pub bytes_at_once: usize,
 }
 
 impl Default for Budget {
@@ -28,6 +34,8 @@ impl Default for Budget {
             log_bytes: 1024 * 1024,
             frames: 100_000,
             bytes: 128 * 1024 * 1024,
+            calls_at_once: 64,
+            bytes_at_once: 16 * 1024 * 1024,
         }
     }
 }

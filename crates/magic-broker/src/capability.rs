@@ -52,6 +52,28 @@ impl Method {
         })
     }
 
+    /// The method's name on the wire; of several that mean the same, the first.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DbQuery => "db.query",
+            Self::DbQueryOne => "db.query_one",
+            Self::DbCount => "db.count",
+            Self::DbInsert => "db.insert",
+            Self::DbUpdate => "db.update",
+            Self::DbDelete => "db.delete",
+            Self::DbRaw => "db.raw",
+            Self::HttpRequest => "http.request",
+            Self::SecretsGet => "secrets.get",
+            Self::QueuePublish => "queue.publish",
+            Self::QueueReceive => "queue.receive",
+            Self::QueueAck => "queue.ack",
+            Self::CacheGet => "cache.get",
+            Self::CacheSet => "cache.set",
+            Self::CacheDelete => "cache.delete",
+            Self::FsTemp => "fs.temp",
+        }
+    }
+
     /// The capability that a contract must declare for this method.
     pub fn capability(self) -> CapabilityKind {
         match self {

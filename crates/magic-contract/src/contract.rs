@@ -20,6 +20,8 @@ mod read_capability;
 mod read_resources;
 mod read_schema;
 
+pub(crate) use read_capability::bare;
+
 /// What one request of the controller may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

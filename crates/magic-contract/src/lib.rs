@@ -18,6 +18,7 @@ mod failure;
 mod grant;
 mod host;
 mod json;
+mod line;
 mod name;
 mod policy;
 mod quantity;
@@ -31,7 +32,7 @@ pub use contract::{Contract, Effects, Example, Isolation, Observability, Resourc
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
 pub use error_code::{Category, ErrorCode, UnknownErrorCode};
 pub use failure::{Failure, Reason};
-pub use grant::{Allowance, Grant, Target};
+pub use grant::{Allowance, Grant, NamedTarget, Target, TargetProblem, Verdict};
 pub use host::{Host, HostName, HostPattern, HostProblem};
 pub use json::{JsonLimits, read_json};
 pub use name::{
@@ -39,8 +40,9 @@ pub use name::{
     TableName,
 };
 pub use policy::{
-    AddressClass, AddressRange, Effect, Environment, Form, Layers, Policy, PolicyLimits,
-    Requirement, Rule, SandboxLayer,
+    AddressClass, AddressRange, CaseOutcome, CaseSubject, Consideration, Effect, Environment,
+    Explanation, Form, Layers, LintFinding, LintKind, Mode, Policy, PolicyCase, PolicyCases,
+    PolicyLimits, Requirement, Rule, RuleReference, SandboxLayer,
 };
 pub use quantity::{format_bytes, format_cores, format_duration};
 pub use schema::{Dialect, Schema, SchemaProblem, ValidValue};

@@ -13,20 +13,30 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::capability::CapabilityKind;
 use crate::contract::Isolation;
 use crate::diagnostic::Diagnostics;
 use crate::quantity::{format_bytes, format_cores, format_duration};
 
+mod cases;
+mod explain;
+mod judgement;
 mod layers;
+mod lint;
 mod network;
 mod pattern;
 mod read;
 mod read_rule;
+mod rule;
 
+pub use cases::{CaseOutcome, CaseSubject, PolicyCase, PolicyCases};
+pub use explain::{Consideration, Explanation};
+pub(crate) use judgement::{Question, Ruling};
 pub use layers::{Layers, Requirement, SandboxLayer};
+pub use lint::{LintFinding, LintKind};
 pub use network::{AddressClass, AddressRange};
 pub(crate) use pattern::{ResourcePattern, TextPattern};
+pub(crate) use rule::Subject;
+pub use rule::{Effect, Form, Mode, Rule, RuleReference};
 
 /// The policy that holds when nothing else is configured, for work on one's own machine.
 const DEVELOPMENT: &str = include_str!("../../../policies/development.yaml");
@@ -53,50 +63,6 @@ impl Environment {
     }
 }
 
-/// What a rule does when it matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// Allows, unless another rule denies.
-    Allow,
-    /// Denies.
-    Deny,
-}
-
-impl Effect {
-    /// The spelling used in policies.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-        }
-    }
-}
-
-/// Which way of declaring a capability a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Form {
-    /// Both ways.
-    #[default]
-    Any,
-    /// Without a list of targets.
-    Bare,
-    /// With a list of targets.
-    Listed,
-}
-
-impl Form {
-    /// The spelling used in policies.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::Bare => "bare",
-            Self::Listed => "listed",
-        }
-    }
-}
-
 /// The most that a contract may ask for under this policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,30 +81,6 @@ pub struct PolicyLimits {
     pub temp_bytes: u64,
     /// Rows that one request may change.
     pub rows: u32,
-}
-
-/// One rule: when all that it names matches, its effect holds.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Rule {
-    /// The name that denials and audit records carry.
-    pub name: String,
-    /// The line of the policy file where the rule begins.
-    pub line: usize,
-    /// What it does.
-    pub effect: Effect,
-    /// The capabilities that it is about.
-    pub capabilities: Vec<CapabilityKind>,
-    /// Which way of declaring them.
-    pub form: Form,
-    /// The environments that it is about; all if empty.
-    pub environments: Vec<Environment>,
-    /// The versions that it is about.
-    pub versions: Option<semver::VersionReq>,
-    /// What the refused author should know.
-    pub advice: Option<String>,
-    pub(crate) controllers: Vec<TextPattern>,
-    pub(crate) resources: Vec<ResourcePattern>,
 }
 
 /// A policy that was checked in every point. Only [`Policy::parse`] makes one.
@@ -233,22 +175,6 @@ impl Policy {
     fn compute_hash(&self) -> String {
         let digest = Sha256::digest(self.to_json().to_string().as_bytes());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-impl Rule {
-    fn to_json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "effect": self.effect.as_str(),
-            "capabilities": self.capabilities,
-            "form": self.form.as_str(),
-            "environments": self.environments.iter().map(|one| one.as_str()).collect::<Vec<_>>(),
-            "versions": self.versions.as_ref().map(ToString::to_string),
-            "controllers": self.controllers.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "resources": self.resources.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "advice": self.advice,
-        })
     }
 }
 

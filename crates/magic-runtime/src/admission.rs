@@ -45,6 +45,22 @@ impl Admission {
         }
     }
 
+    /// Waits for a place for as long as it takes, in line with everybody else,
+    /// for one whom nobody is waiting for.
+    pub(crate) async fn enter_unhurried(&self) -> Permit {
+        loop {
+            let own = self.own.clone().acquire_owned().await;
+            let all = self.all.clone().acquire_owned().await;
+            // Neither is ever closed.
+            if let (Ok(own), Ok(all)) = (own, all) {
+                return Permit {
+                    _own: own,
+                    _all: all,
+                };
+            }
+        }
+    }
+
     /// Waits for a place.
     ///
     /// # Errors

@@ -3,8 +3,10 @@
 //! The pipes are always drained, or a controller that prints would block; what
 //! exceeds the bound is read and thrown away, and the last kept line says how
 //! much. Bytes become text by escaping, so that neither a terminal sequence
-//! nor a fake log line can be smuggled into a log.
+//! nor a fake log line can be smuggled into a log. Before that the request's
+//! secrets are taken out, and so lines are cut where no secret lies across.
 
+use magic_broker::secrets::Redactor;
 use magic_store::{Level, LogLine, RunLogs, Stream};
 use serde_json::{Map, json};
 use std::io;
@@ -56,9 +58,10 @@ pub(crate) async fn drain(
     stream: Stream,
     source: Source,
     logs: RunLogs,
+    redactor: Redactor,
     limit: usize,
 ) {
-    let mut lines = Lines::new(limit);
+    let mut lines = Lines::new(limit, redactor);
     // Most requests print nothing: the buffer is made when something arrives.
     let mut chunk = Vec::new();
     loop {
@@ -91,17 +94,19 @@ fn emit(source: &Source, logs: &RunLogs, stream: Stream, line: &[u8]) {
     source.append(logs, stream, level, escape(line), Map::new());
 }
 
-/// Cuts a byte stream into lines within a budget.
+/// Cuts a byte stream into lines within a budget, and takes secrets out of them.
 #[derive(Debug)]
 struct Lines {
+    redactor: Redactor,
     partial: Vec<u8>,
     left: usize,
     dropped: u64,
 }
 
 impl Lines {
-    fn new(limit: usize) -> Self {
+    fn new(limit: usize, redactor: Redactor) -> Self {
         Self {
+            redactor,
             partial: Vec::new(),
             left: limit,
             dropped: 0,
@@ -114,30 +119,60 @@ impl Lines {
         self.dropped += (chunk.len() - kept) as u64;
         let mut rest = &chunk[..kept];
         while !rest.is_empty() {
-            let room = LINE_BYTES - self.partial.len();
+            // Beyond a cut so much is looked at as the longest secret could take.
+            let most = LINE_BYTES + self.redactor.reach();
+            let room = most.saturating_sub(self.partial.len()).max(1);
             let window = &rest[..rest.len().min(room)];
-            match window.iter().position(|byte| *byte == b'\n') {
-                Some(end) => {
-                    self.partial.extend_from_slice(&window[..end]);
-                    rest = &rest[end + 1..];
-                }
-                None => {
-                    self.partial.extend_from_slice(window);
-                    rest = &rest[window.len()..];
-                    if self.partial.len() < LINE_BYTES {
-                        continue;
-                    }
+            if let Some(end) = window.iter().position(|byte| *byte == b'\n') {
+                self.partial.extend_from_slice(&window[..end]);
+                rest = &rest[end + 1..];
+                self.end_line(&mut line);
+            } else {
+                self.partial.extend_from_slice(window);
+                rest = &rest[window.len()..];
+                if self.partial.len() >= most {
+                    self.cut(&mut line);
                 }
             }
-            line(&self.partial);
-            self.partial.clear();
         }
     }
 
+    /// Yields a whole line, in pieces if it is long.
+    fn end_line(&mut self, line: &mut impl FnMut(&[u8])) {
+        while self.partial.len() > LINE_BYTES {
+            self.cut(line);
+        }
+        self.emit(self.partial.len(), line);
+    }
+
+    /// Yields the beginning of a line that is too long.
+    fn cut(&mut self, line: &mut impl FnMut(&[u8])) {
+        let at = self
+            .redactor
+            .cut(&self.partial, LINE_BYTES.min(self.partial.len()));
+        self.emit(at, line);
+    }
+
+    fn emit(&mut self, end: usize, line: &mut impl FnMut(&[u8])) {
+        let piece = &self.partial[..end];
+        match self.redactor.bytes(piece) {
+            Some(redacted) => line(&redacted),
+            None => line(piece),
+        }
+        self.partial.drain(..end);
+    }
+
     /// Yields an unfinished last line and returns how many bytes were dropped.
-    fn finish(self, mut line: impl FnMut(&[u8])) -> u64 {
+    fn finish(mut self, mut line: impl FnMut(&[u8])) -> u64 {
+        if self.dropped > 0 {
+            // What was kept may end within a secret, of which the beginning
+            // would not be recognized.
+            let kept = self.partial.len().saturating_sub(self.redactor.reach());
+            self.dropped += (self.partial.len() - kept) as u64;
+            self.partial.truncate(kept);
+        }
         if !self.partial.is_empty() {
-            line(&self.partial);
+            self.end_line(&mut line);
         }
         self.dropped
     }

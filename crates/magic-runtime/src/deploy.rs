@@ -8,9 +8,11 @@ use crate::bundle::Bundle;
 use crate::control::Entry;
 use crate::deployment::Deployment;
 use crate::load_failure;
+use crate::policies::Rights;
 use crate::runtime::Shared;
 use crate::template::Template;
-use crate::version::Version;
+use crate::triggers;
+use crate::version::{self, Version};
 use magic_contract::{Diagnostics, ErrorCode, Failure, Grant, Isolation, Reason};
 use serde::Serialize;
 use serde_json::json;
@@ -48,7 +50,7 @@ pub struct Inspection {
 }
 
 /// Puts the controller in `folder` into service.
-pub(crate) async fn deploy(shared: &Shared, folder: &Path) -> Result<Deployed, Failure> {
+pub(crate) async fn deploy(shared: &Arc<Shared>, folder: &Path) -> Result<Deployed, Failure> {
     let (version, template) = trial(shared, folder, true).await?;
     let contract = &version.contract;
     let mut deployed = Deployed {
@@ -69,8 +71,10 @@ pub(crate) async fn deploy(shared: &Shared, folder: &Path) -> Result<Deployed, F
         shared.places.clone(),
         Some(template),
     );
+    let deployment = Arc::new(deployment);
     // Whatever served before ends when its last request does.
-    drop(shared.registry.put(Arc::new(deployment)));
+    drop(shared.registry.put(deployment.clone()));
+    triggers::follow(shared, &deployment);
     tracing::info!(
         controller = deployed.name,
         version = deployed.version,
@@ -110,7 +114,7 @@ async fn trial(
                 .with_reason(Reason::Store)
                 .with_internal(error.to_string())
         })?;
-        Ok((bundle, kept))
+        Ok::<_, Failure>((bundle, kept))
     })
     .await
     .map_err(|error| {
@@ -121,14 +125,20 @@ async fn trial(
         .with_reason(Reason::Internal)
         .with_internal(error.to_string())
     })??;
-    let grant = Grant::derive(&bundle.contract, &shared.policy);
+    let policy = shared.policies.current();
+    let grant = Grant::derive_under(&bundle.contract, &policy);
     if let Some(refusal) = combined(grant.refusals()) {
         return Err(refusal);
     }
-    let pristine = shared.policy.isolation == Isolation::Pristine
+    let temporary_bytes = version::temporary_bytes(&grant, policy.limits.temp_bytes);
+    let pristine = policy.isolation == Isolation::Pristine
         // Without a group, what a fork leaves behind outlives its request; a
         // namespace of its own ends with it.
-        || !shared.launcher.leaves.enforced();
+        || !shared.launcher.leaves.enforced()
+        // A writable directory is emptied by ending the mount namespace that it
+        // lies in; one that forks shared would have to be emptied from outside,
+        // by names that hostile code has written.
+        || temporary_bytes.is_some();
     let version = Version {
         isolation: if pristine {
             Isolation::Pristine
@@ -136,9 +146,10 @@ async fn trial(
             bundle.contract.isolation
         },
         contract: bundle.contract,
-        grant,
+        rights: Rights::new(shared.policies.clone(), grant),
         digest: bundle.digest,
         folder: kept,
+        temporary_bytes,
     };
     let standing = shared.registry.get(version.contract.name.as_str());
     if may_stand && standing.is_some_and(|standing| standing.version.digest == version.digest) {

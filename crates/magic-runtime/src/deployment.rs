@@ -7,7 +7,9 @@ use crate::template::Template;
 use crate::version::Version;
 use magic_contract::Contract;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// A version in service. Dropping the last reference ends its processes;
 /// requests in flight hold one.
@@ -17,6 +19,12 @@ pub(crate) struct Deployment {
     pub(crate) admission: Admission,
     pub(crate) stock: Stock,
     pub(crate) deployed_at: jiff::Timestamp,
+    /// How many requests it runs at once.
+    pub(crate) concurrency: u32,
+    /// Whether its triggers have been started.
+    pub(crate) followed: AtomicBool,
+    /// It is not in service any more; what is left finishes.
+    pub(crate) withdrawn: CancellationToken,
 }
 
 impl Deployment {
@@ -31,17 +39,16 @@ impl Deployment {
         let own = version
             .contract
             .concurrency
-            .map_or(limits.concurrency, std::num::NonZero::get);
+            .map_or(limits.concurrency, std::num::NonZero::get)
+            .min(limits.concurrency);
         Self {
-            admission: Admission::new(
-                all,
-                own.min(limits.concurrency),
-                limits.queue,
-                limits.queue_wait,
-            ),
+            admission: Admission::new(all, own, limits.queue, limits.queue_wait),
             stock: Stock::new(launcher.clone(), version.clone(), template),
             version,
             deployed_at: jiff::Timestamp::now(),
+            concurrency: own,
+            followed: AtomicBool::new(false),
+            withdrawn: CancellationToken::new(),
         }
     }
 

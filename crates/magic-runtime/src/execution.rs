@@ -1,15 +1,16 @@
 //! One request on one worker: from the `execute` frame to the evidence.
 
-use crate::capture::{self, Source};
+use crate::capture;
 use crate::launcher::Launcher;
 use crate::outcome::Evidence;
 use crate::request::Caller;
+use crate::sinks::Sinks;
 use crate::version::Version;
 use crate::worker::Worker;
-use magic_broker::{AuditSink, Budget, CallRecord, End, LogLevel, LogSink, Session};
-use magic_store::{Level, RunLogs, Stream};
+use magic_broker::{Budget, Capabilities, End, Session, Surroundings};
+use magic_store::Stream;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -70,44 +71,47 @@ impl Job<'_> {
     }
 }
 
+/// What one execution works with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surrounded<'a> {
+    pub(crate) version: &'a Version,
+    pub(crate) launcher: &'a Launcher,
+    pub(crate) capabilities: &'a Capabilities,
+    pub(crate) sinks: &'a Sinks,
+    pub(crate) deadline: Instant,
+}
+
 /// Runs the job and returns what is known about its end. The worker is not
 /// used afterwards; dropping it cleans up.
-pub(crate) async fn run(
-    worker: &mut Worker,
-    frame: &[u8],
-    request_id: &str,
-    version: &Version,
-    launcher: &Launcher,
-) -> Evidence {
-    let logs = &launcher.logs;
-    let source = Source {
-        request_id: Some(request_id.to_owned()),
-        ..version.source()
-    };
+pub(crate) async fn run(worker: &mut Worker, frame: &[u8], around: Surrounded<'_>) -> Evidence {
+    let Surrounded {
+        version,
+        launcher,
+        capabilities,
+        sinks,
+        deadline,
+    } = around;
     if let Some((stdout, stderr)) = worker.outputs.take() {
         for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             launcher.cleaner.track(capture::drain(
                 pipe,
                 stream,
-                source.clone(),
-                logs.clone(),
+                sinks.source.clone(),
+                launcher.logs.clone(),
+                capabilities.redactor().clone(),
                 launcher.limits.output_bytes,
             ));
         }
     }
     let resources = &version.contract.resources;
-    let deadline = Instant::now() + resources.timeout;
-    let sinks = Sinks {
-        source,
-        logs: logs.clone(),
+    let surroundings = Surroundings {
+        grants: version,
+        capabilities,
+        deadline,
+        logs: sinks,
+        audit: sinks,
     };
-    let session = Session::new(
-        &mut worker.channel,
-        &version.grant,
-        Budget::default(),
-        &sinks,
-        &sinks,
-    );
+    let session = Session::new(&mut worker.channel, surroundings, Budget::default());
     let end = timeout_at(deadline, session.serve(frame)).await.ok();
     let mut evidence = Evidence {
         memory_kills: 0,
@@ -133,63 +137,4 @@ pub(crate) async fn run(
         }
     }
     evidence
-}
-
-/// Where a session's lines and records go.
-#[derive(Debug)]
-struct Sinks {
-    source: Source,
-    logs: RunLogs,
-}
-
-impl LogSink for Sinks {
-    fn log(&self, level: LogLevel, message: String, fields: Map<String, Value>) {
-        let level = match level {
-            LogLevel::Debug => Level::Debug,
-            LogLevel::Info => Level::Info,
-            LogLevel::Warning => Level::Warning,
-            LogLevel::Error => Level::Error,
-        };
-        let message = capture::escape(message.as_bytes());
-        self.source
-            .append(&self.logs, Stream::Log, level, message, fields);
-    }
-
-    fn dropped(&self, lines: u64) {
-        let fields = Map::from_iter([("dropped_lines".to_owned(), json!(lines))]);
-        let message = format!("{lines} log lines beyond this request's budget were dropped");
-        self.source
-            .append(&self.logs, Stream::Runtime, Level::Warning, message, fields);
-    }
-}
-
-impl AuditSink for Sinks {
-    fn record(&self, record: CallRecord<'_>) {
-        let refusal = record.refusal.map(|failure| failure.code.as_str());
-        let capability = record
-            .capability
-            .map(magic_contract::CapabilityKind::as_str);
-        let method = capture::escape(record.method.as_bytes());
-        tracing::info!(
-            target: "magic::audit",
-            request_id = self.source.request_id,
-            controller = self.source.controller,
-            version = self.source.version,
-            call = record.call,
-            method,
-            capability,
-            refusal,
-            "capability call"
-        );
-        let message = match record.refusal {
-            Some(failure) => format!("{method} refused: {}", failure.message),
-            None => format!("{method} allowed"),
-        };
-        let fields = Map::from_iter([
-            ("capability".to_owned(), json!(capability)),
-            ("refusal".to_owned(), json!(refusal)),
-        ]);
-        self.source
-            .append(&self.logs, Stream::Runtime, Level::Info, message, fields);
-    }
 }

@@ -1,13 +1,20 @@
 //! The path of one request, top to bottom.
 //!
-//! find deployment -> admission permit -> read and validate input -> take a
-//! worker -> session -> outcome -> validate output -> answer; cleaning up is
-//! what dropping the worker does, off this path.
+//! find deployment -> admission permit -> read and validate input -> claim its
+//! name -> take a worker -> session -> outcome -> validate output -> commit ->
+//! record -> answer; cleaning up is what dropping the worker does, off this
+//! path.
 
-use crate::execution::{self, Job};
+use crate::admission::Permit;
+use crate::capture::Source;
+use crate::closing::{Closing, Open};
+use crate::deployment::Deployment;
+use crate::execution::{self, Job, Surrounded};
+use crate::idempotency::{self, Named};
 use crate::outcome::{self, Returned};
 use crate::request::{Answer, Failed, Request};
 use crate::runtime::Shared;
+use crate::sinks::Sinks;
 use crate::version::Version;
 use bytes::Bytes;
 use magic_contract::{ErrorCode, Failure, JsonLimits, Reason, ValidValue};
@@ -19,30 +26,85 @@ use std::time::{Duration, Instant};
 /// When a refused client should come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// What a request comes to: the output, and which request and version made it.
+struct Output {
+    result: Value,
+    request_id: String,
+    version: String,
+    replayed: bool,
+}
+
 /// Runs one request to its answer.
-pub(crate) async fn invoke(shared: &Shared, request: Request) -> Result<Answer, Failed> {
+pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Answer, Failed> {
     let arrived = Instant::now();
     let mut version = None;
-    let outcome = steps(shared, &request, &mut version).await;
+    let outcome = async {
+        let deployment = shared
+            .registry
+            .find(&request.controller, request.version.as_deref())?;
+        version = Some(deployment.version.clone());
+        if shared.is_draining() {
+            return Err(
+                Failure::new(ErrorCode::NoCapacity, "the runtime is shutting down")
+                    .with_reason(Reason::Draining),
+            );
+        }
+        let permit = deployment.admission.enter().await?;
+        steps(shared, &request, &deployment, permit, arrived).await
+    };
+    let outcome = outcome.await;
+    conclude(&request, version.as_deref(), arrived, outcome)
+}
+
+/// Runs a request that has a place already, on this deployment whatever serves
+/// by now.
+pub(crate) async fn invoke_on(
+    shared: &Arc<Shared>,
+    deployment: &Deployment,
+    permit: Permit,
+    request: Request,
+) -> Result<Answer, Failed> {
+    let arrived = Instant::now();
+    let outcome = steps(shared, &request, deployment, permit, arrived).await;
+    conclude(&request, Some(&deployment.version), arrived, outcome)
+}
+
+#[expect(
+    clippy::result_large_err,
+    reason = "a request ends once, and its failure is looked at by whoever gets it"
+)]
+fn conclude(
+    request: &Request,
+    version: Option<&Version>,
+    arrived: Instant,
+    outcome: Result<Output, Failure>,
+) -> Result<Answer, Failed> {
     let duration = arrived.elapsed();
+    let controller = version.map(|version| version.contract.name.to_string());
+    let caller = &request.caller.subject;
     match outcome {
-        Ok(result) => {
-            let version = version.expect("a result has a version that made it");
-            tracing::debug!(request_id = request.request_id, controller = %version.contract.name, ?duration, "answered");
+        Ok(output) => {
+            tracing::debug!(
+                request_id = request.request_id,
+                controller,
+                caller,
+                ?duration,
+                "answered"
+            );
             Ok(Answer {
-                result,
-                request_id: request.request_id,
+                result: output.result,
+                request_id: output.request_id,
                 duration,
-                controller: version.contract.name.to_string(),
-                version: version.contract.version.to_string(),
+                controller: controller.unwrap_or_default(),
+                version: output.version,
+                replayed: output.replayed,
             })
         }
         Err(failure) => {
             tracing::info!(
                 request_id = request.request_id,
-                controller = version
-                    .as_ref()
-                    .map(|version| version.contract.name.as_str()),
+                controller,
+                caller,
                 code = failure.code.as_str(),
                 message = failure.message,
                 internal = failure.internal,
@@ -53,68 +115,107 @@ pub(crate) async fn invoke(shared: &Shared, request: Request) -> Result<Answer, 
                 retry_after: (failure.code == ErrorCode::NoCapacity).then_some(RETRY_AFTER),
                 failure,
                 duration,
-                controller: version
-                    .as_ref()
-                    .map(|version| version.contract.name.to_string()),
-                version: version
-                    .as_ref()
-                    .map(|version| version.contract.version.to_string()),
+                controller,
+                version: version.map(|version| version.contract.version.to_string()),
             })
         }
     }
 }
 
 async fn steps(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     request: &Request,
-    found: &mut Option<Arc<Version>>,
-) -> Result<Value, Failure> {
-    let deployment = shared
-        .registry
-        .find(&request.controller, request.version.as_deref())?;
-    let version = found.insert(deployment.version.clone()).clone();
-    if shared.is_draining() {
-        return Err(
-            Failure::new(ErrorCode::NoCapacity, "the runtime is shutting down")
-                .with_reason(Reason::Draining),
-        );
-    }
-    let permit = deployment.admission.enter().await?;
+    deployment: &Deployment,
+    permit: Permit,
+    arrived: Instant,
+) -> Result<Output, Failure> {
+    let version = deployment.version.clone();
     let input = admit_input(&version, &request.body).await?;
-    let job = Job {
-        request_id: &request.request_id,
-        caller: &request.caller,
-        input: &input,
+    let claim = match idempotency::claim(shared, request, &version, &input).await? {
+        Named::No => None,
+        Named::First(claim) => Some(claim),
+        Named::Again(stored) => {
+            return Ok(Output {
+                result: stored.result,
+                request_id: stored.request_id,
+                version: stored.version,
+                replayed: true,
+            });
+        }
     };
-    let frame = job.frame(&version).map_err(|error| {
-        Failure::new(
-            ErrorCode::UnacceptableBody,
-            "the input is too large once defaults are filled in",
-        )
-        .with_reason(Reason::TooLarge)
-        .with_internal(error.to_string())
-    })?;
+    // Whoever goes away from here on leaves through the `Closing` below, which
+    // gives the claim back; so nothing is awaited in between.
     let limits = &shared.launcher.limits;
-    let mut worker = deployment
-        .stock
-        .take(limits.queue_wait + limits.load_time)
-        .await?;
-    worker.permit = Some(permit);
-    let evidence = execution::run(
-        &mut worker,
-        &frame,
-        &request.request_id,
-        &version,
-        &shared.launcher,
-    )
-    .await;
-    if evidence.exit.is_some_and(suggests_damage) {
-        deployment.stock.suspect();
-    } else {
-        deployment.stock.refill();
+    let patience = limits.queue_wait + limits.load_time;
+    let timeout = version.contract.resources.timeout;
+    let latest = tokio::time::Instant::now() + patience + timeout;
+    let capabilities = Arc::new(shared.capabilities(&version, request, latest));
+    let sinks = Arc::new(Sinks::new(
+        Source {
+            request_id: Some(request.request_id.clone()),
+            ..version.source()
+        },
+        shared.launcher.logs.clone(),
+        capabilities.redactor().clone(),
+        shared
+            .services
+            .as_ref()
+            .map(|services| services.audit.clone()),
+        request.caller.subject.clone(),
+    ));
+    let closing = Closing::new(Open {
+        shared: shared.clone(),
+        capabilities: capabilities.clone(),
+        sinks: sinks.clone(),
+        claim,
+        arrived,
+        started_by: request.started_by.clone(),
+    });
+    let ran = async {
+        let job = Job {
+            request_id: &request.request_id,
+            caller: &request.caller,
+            input: &input,
+        };
+        let frame = job.frame(&version).map_err(too_large)?;
+        let mut worker = deployment.stock.take(patience).await?;
+        // Waiting for a worker is not the controller's time.
+        let deadline = tokio::time::Instant::now() + timeout;
+        worker.permit = Some(permit);
+        let around = Surrounded {
+            version: &version,
+            launcher: &shared.launcher,
+            capabilities: &capabilities,
+            sinks: &sinks,
+            deadline,
+        };
+        let evidence = execution::run(&mut worker, &frame, around).await;
+        if evidence.exit.is_some_and(suggests_damage) {
+            deployment.stock.suspect();
+        } else {
+            deployment.stock.refill();
+        }
+        let returned = outcome::decide(evidence)?;
+        admit_output(&version, returned).await
+    };
+    match ran.await {
+        Ok(output) => Ok(Output {
+            result: closing.succeed(output).await?,
+            request_id: request.request_id.clone(),
+            version: version.contract.version.to_string(),
+            replayed: false,
+        }),
+        Err(failure) => Err(closing.fail(failure).await),
     }
-    let returned = outcome::decide(evidence)?;
-    admit_output(&version, returned).await
+}
+
+fn too_large(error: magic_broker::FrameError) -> Failure {
+    Failure::new(
+        ErrorCode::UnacceptableBody,
+        "the input is too large once defaults are filled in",
+    )
+    .with_reason(Reason::TooLarge)
+    .with_internal(error.to_string())
 }
 
 /// Text longer than this, in bytes, is judged on a thread of its own: a large

@@ -31,14 +31,16 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// The plan for one more template of this bundle.
-    pub(crate) fn plan(&self, bundle: &Path) -> Plan {
+    /// The plan for one more template of this bundle, with a temporary directory of that size if it
+    /// is granted one.
+    pub(crate) fn plan(&self, bundle: &Path, temporary_bytes: Option<u64>) -> Plan {
         confinement::plan(
             &self.interpreter,
             &self.sdk,
             bundle,
             self.identity(),
             self.layers,
+            temporary_bytes,
         )
     }
 

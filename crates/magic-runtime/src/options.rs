@@ -1,5 +1,6 @@
 //! What the composition root decides for a runtime, in one value.
 
+use crate::services::Services;
 use magic_contract::Policy;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,9 @@ pub struct RuntimeOptions {
     pub policy: Policy,
     /// Bounds of the runtime itself.
     pub limits: RuntimeLimits,
+    /// Back ends and audit log; without them every capability call fails and
+    /// nothing is recorded, as suits a self-test.
+    pub services: Option<Services>,
 }
 
 impl RuntimeOptions {
@@ -25,6 +29,7 @@ impl RuntimeOptions {
             interpreter: None,
             policy: Policy::development(),
             limits: RuntimeLimits::default(),
+            services: None,
         }
     }
 

@@ -6,7 +6,7 @@
 //! the channel.
 
 use magic_broker::{End, WorkerError, WorkerErrorKind};
-use magic_contract::{ErrorCode, Failure, Reason};
+use magic_contract::{Category, ErrorCode, Failure, Reason};
 use magic_sandbox::Ended;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -86,7 +86,8 @@ fn closed(exit: Option<Ended>, outlived_channel: bool) -> Failure {
         Some(Ended::Signaled(libc::SIGSYS)) => Failure::new(
             ErrorCode::SandboxViolation,
             "the kernel stopped the controller at a system call that the sandbox forbids",
-        ),
+        )
+        .with_detail("layer", "kernel"),
         Some(Ended::Signaled(signal)) => Failure::new(
             ErrorCode::ControllerFailed,
             format!(
@@ -132,10 +133,20 @@ fn failed(error: WorkerError, refusal: Option<Box<Failure>>, memory_bytes: u64) 
             .with_reason(Reason::Exited)
             .with_detail("status", json!(status))
         }
-        // A refusal that this session did not give is only a claim.
-        WorkerErrorKind::Denied if refusal.is_some() => *refusal.expect("the guard has seen it"),
-        WorkerErrorKind::Denied | WorkerErrorKind::Raised => raised(error),
+        // A failure that this session did not give is only a claim.
+        WorkerErrorKind::Denied | WorkerErrorKind::Raised => match refusal {
+            Some(refusal) if is_of_that_kind(&refusal, error.kind) => *refusal,
+            _ => raised(error),
+        },
     }
+}
+
+/// Whether an uncaught error of that kind may be answered with a failure of the
+/// session: denials with refusals, and what else is raised with failures of a
+/// back end. An author's own error that carries the code of a refusal is raised.
+fn is_of_that_kind(failure: &Failure, kind: WorkerErrorKind) -> bool {
+    let refusal = failure.code.category() == Category::Capability;
+    refusal == (kind == WorkerErrorKind::Denied)
 }
 
 /// The longest texts of an error that are kept, in bytes. Our own runner cuts

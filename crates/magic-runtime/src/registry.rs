@@ -67,18 +67,22 @@ impl Registry {
     /// Puts a deployment in its place and returns the one that served before.
     pub(crate) fn put(&self, deployment: Arc<Deployment>) -> Option<Arc<Deployment>> {
         let name = deployment.contract().name.to_string();
-        self.active
+        let before = self
+            .active
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, deployment)
+            .insert(name, deployment);
+        before.inspect(|before| before.withdrawn.cancel())
     }
 
     /// Takes a deployment away.
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<Deployment>> {
-        self.active
+        let removed = self
+            .active
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(name)
+            .remove(name);
+        removed.inspect(|removed| removed.withdrawn.cancel())
     }
 
     /// All deployments by name.

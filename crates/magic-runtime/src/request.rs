@@ -1,6 +1,7 @@
 //! What goes into an invocation and what comes out of it.
 
 use bytes::Bytes;
+use magic_broker::Effect;
 use magic_contract::Failure;
 use serde_json::Value;
 use std::time::Duration;
@@ -38,6 +39,46 @@ pub struct Request {
     pub body: Bytes,
     /// Who asks.
     pub caller: Caller,
+    /// The client's name for this request: asked again under the same name with the same input, the
+    /// stored answer comes back and nothing is done twice.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The message that started it, if it was not a client.
+    pub started_by: Option<StartedBy>,
+}
+
+/// The message that started a request. It is serialised for the record.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StartedBy {
+    /// The queue, as records call it.
+    pub queue: String,
+    /// The message's identity.
+    pub message: String,
+    /// Which delivery of the message it is, from 1.
+    pub attempt: u32,
+    /// Its acknowledgement, which takes effect with everything else.
+    #[serde(skip)]
+    pub acknowledges: Effect,
+}
+
+/// A client's name for a request: 1 to 255 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// The rule, in words.
+    pub const RULE: &'static str = "1 to 255 visible ASCII characters without spaces";
+
+    /// Reads a key; `None` if the text breaks the rule.
+    pub fn parse(text: &str) -> Option<Self> {
+        let accepted =
+            (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        accepted.then(|| Self(text.to_owned()))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A successful invocation.
@@ -53,6 +94,8 @@ pub struct Answer {
     pub controller: String,
     /// The version that ran.
     pub version: String,
+    /// Whether this is the stored answer to an earlier request of the same name.
+    pub replayed: bool,
 }
 
 /// An invocation that ended in a documented error.

@@ -6,15 +6,22 @@ use crate::interpreter::{Interpreter, InterpreterError};
 use crate::launcher::Launcher;
 use crate::leaves::Leaves;
 use crate::options::RuntimeOptions;
+use crate::policies::{PolicyCell, PolicyChange};
 use crate::registry::Registry;
 use crate::request::{Answer, Failed, Request};
 use crate::sdk::{self, SdkError};
 use crate::self_test::{self, SelfTest};
+use crate::services::Working;
 use crate::summary::{ControllerDetail, ControllerSummary, Readiness};
-use crate::{folder, invoke, levels};
-use magic_contract::{Failure, Policy};
+use crate::triggers::{self, Triggers};
+use crate::version::{self, Version};
+use crate::{confinement, folder, invoke, levels};
+use magic_broker::db::Access;
+use magic_broker::http::AddressRules;
+use magic_broker::{Capabilities, GrantSource, RequestFacts};
+use magic_contract::{CapabilityKind, Explanation, Failure, NamedTarget, Policy};
 use magic_sandbox::{GroupError, Groups, Level, Spawner};
-use magic_store::{RunLogLimits, RunLogs};
+use magic_store::{Kind, Record, RunLogLimits, RunLogs};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,17 +43,64 @@ pub struct Runtime {
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) launcher: Arc<Launcher>,
-    pub(crate) policy: Policy,
+    /// The policy in force.
+    pub(crate) policies: Arc<PolicyCell>,
     /// Where bundles are kept.
     pub(crate) bundles: PathBuf,
     /// Places for requests of all controllers.
     pub(crate) places: Arc<Semaphore>,
+    /// Back ends and audit log, of a runtime that serves.
+    pub(crate) services: Option<Working>,
+    /// What starts controllers besides HTTP.
+    pub(crate) triggers: Triggers,
     draining: AtomicBool,
     /// Held by the self-test that runs: one at a time, however many ask.
     testing: Arc<Mutex<()>>,
 }
 
 impl Shared {
+    /// The sessions of one request of a version.
+    pub(crate) fn capabilities(
+        &self,
+        version: &Version,
+        request: &Request,
+        deadline: tokio::time::Instant,
+    ) -> Capabilities {
+        let Some(services) = &self.services else {
+            return Capabilities::none();
+        };
+        let grant = version.current();
+        let policy = grant.policy();
+        let facts = RequestFacts {
+            controller: version.contract.name.clone(),
+            effects: version.contract.effects,
+            access: Access {
+                write: grant.check(CapabilityKind::DbWrite).is_ok(),
+                raw: grant.check(CapabilityKind::DbRawsql).is_ok(),
+            },
+            rows: version::rows(&grant, policy.limits.rows),
+            addresses: AddressRules {
+                classes: policy.address_classes.clone(),
+                ranges: policy.address_ranges.clone(),
+            },
+            deadline,
+            temporary: version.temporary_bytes.map(|_| confinement::TEMPORARY),
+            acknowledges: request
+                .started_by
+                .as_ref()
+                .map(|message| message.acknowledges.clone()),
+        };
+        Capabilities::of(&services.backends, facts)
+    }
+
+    /// Records what is not part of any request; without an audit log, nothing.
+    pub(crate) fn record(&self, record: &Record) {
+        if let Some(services) = &self.services {
+            // Nobody waits for it; a log that has stopped says so by itself.
+            let _ = services.audit.append(record);
+        }
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
@@ -94,6 +148,7 @@ impl Runtime {
             interpreter,
             policy,
             limits,
+            services,
         } = options;
         let unusable = |source| StartError::DataDirectory {
             path: data_directory.clone(),
@@ -124,9 +179,11 @@ impl Runtime {
         let shared = Shared {
             registry: Registry::default(),
             launcher: Arc::new(launcher),
-            policy,
+            policies: Arc::new(PolicyCell::new(policy)),
             bundles,
             places,
+            services: services.map(Working::start),
+            triggers: Triggers::new(),
             draining: AtomicBool::new(false),
             testing: Arc::default(),
         };
@@ -152,6 +209,13 @@ impl Runtime {
     /// the policy, E4002 for the import, E4005 for the runtime itself.
     pub async fn deploy(&self, folder: &Path) -> Result<Deployed, Failure> {
         deploy::deploy(&self.shared, folder).await
+    }
+
+    /// From now on messages start controllers, those in service and those that
+    /// are deployed later, as their contracts say. A runtime that runs one
+    /// request and ends does not call this.
+    pub fn start_triggers(&self) {
+        triggers::start(&self.shared);
     }
 
     /// Imports the controller in `folder` in a sandbox and says what it is.
@@ -187,6 +251,53 @@ impl Runtime {
             .map(|deployment| ControllerDetail::of(&deployment))
     }
 
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.shared.policies.current()
+    }
+
+    /// Puts another policy in force. It holds for every capability call that
+    /// begins after this, in requests that run already, too; calls that have
+    /// begun end under the policy they began with. Versions in service stay
+    /// there, whatever the policy says of them; what it refuses them is E2002.
+    ///
+    /// The sandbox's layers follow a new policy after a restart only, and
+    /// isolation for versions that are deployed from now on.
+    pub fn set_policy(&self, policy: Policy) -> PolicyChange {
+        let new = Arc::new(policy);
+        let old = self.shared.policies.replace(Arc::clone(&new));
+        let serving = self.shared.registry.all();
+        let versions = serving.iter().map(|deployment| &*deployment.version);
+        let change = PolicyChange::between(&old, &new, versions);
+        change.log();
+        if change.is_change() {
+            let record = Record::new(Kind::Policy)
+                .with_field("policy", change.name.clone())
+                .with_field("old_hash", change.old_hash.clone())
+                .with_field("new_hash", change.new_hash.clone());
+            self.shared.record(&record);
+        }
+        change
+    }
+
+    /// Why a controller in service may or may not do something, under the
+    /// policy in force.
+    ///
+    /// # Errors
+    ///
+    /// E4004 if no such controller serves.
+    pub fn explain(
+        &self,
+        controller: &str,
+        capability: CapabilityKind,
+        target: Option<&NamedTarget>,
+    ) -> Result<Explanation, Failure> {
+        let deployment = self.shared.registry.find(controller, None)?;
+        Ok(self
+            .policy()
+            .explain(deployment.contract(), capability, target))
+    }
+
     /// Runs one request. Dropping the future cancels it and ends its process.
     ///
     /// # Errors
@@ -203,11 +314,23 @@ impl Runtime {
 
     /// Whether requests are served, and if not, why.
     pub fn readiness(&self) -> Readiness {
-        let reasons = if self.shared.is_draining() {
-            vec!["draining".to_owned()]
-        } else {
-            Vec::new()
-        };
+        let mut reasons = Vec::new();
+        if self.shared.is_draining() {
+            reasons.push("draining".to_owned());
+        }
+        if let Some(services) = &self.shared.services
+            && let Err(why) = services.audit.health()
+        {
+            reasons.push(why.to_string());
+        }
+        if let Some(services) = &self.shared.services
+            && !services.backends.database.is_sound()
+        {
+            reasons.push(
+                "the database could not make a commit durable; see to its disk, then start the runtime anew"
+                    .to_owned(),
+            );
+        }
         Readiness {
             ready: reasons.is_empty(),
             reasons,
@@ -240,6 +363,8 @@ impl Runtime {
     /// run, then ends every process and removes every control group.
     pub async fn drain(&self, patience: Duration) {
         self.shared.draining.store(true, Ordering::Release);
+        self.shared.triggers.stop();
+        let until = tokio::time::Instant::now() + patience;
         let all = u32::try_from(self.shared.places.available_permits()).unwrap_or(u32::MAX);
         let total = self.shared.launcher.limits.total_concurrency.max(all);
         // Every place is free when nobody runs.
@@ -247,6 +372,8 @@ impl Runtime {
         if tokio::time::timeout(patience, everybody).await.is_err() {
             tracing::warn!("requests still ran at the end of the grace period; they are ended");
         }
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        self.shared.triggers.finish(left).await;
         for deployment in self.shared.registry.all() {
             self.shared
                 .registry
@@ -257,6 +384,9 @@ impl Runtime {
             .is_err()
         {
             tracing::warn!("cleaning up did not end within {CLEAN_UP:?}");
+        }
+        if let Some(services) = &self.shared.services {
+            services.stop().await;
         }
         let launcher = self.shared.launcher.clone();
         let removed = tokio::task::spawn_blocking(move || launcher.leaves.remove_all()).await;

@@ -131,7 +131,7 @@ async fn execute(launcher: &Arc<Launcher>) -> Result<(Report, Vec<Attempt>), Str
     let text = |error: std::io::Error| error.to_string();
     let (mut stdout, stdout_end) = output_pipe().map_err(text)?;
     let (mut stderr, stderr_end) = output_pipe().map_err(text)?;
-    let mut plan = launcher.plan(&launcher.sdk);
+    let mut plan = launcher.plan(&launcher.sdk, None);
     plan.arguments = vec![
         "-I".to_owned(),
         "-S".to_owned(),

@@ -13,6 +13,7 @@ use crate::process::Process;
 use crate::socket::PacketSocket;
 use crate::surroundings::{self, Surroundings};
 use crate::version::Version;
+use magic_broker::secrets::Redactor;
 use magic_sandbox::{Descriptors, Ended, GroupError, Leaf, Limits, SpawnError};
 use magic_store::Stream;
 use std::collections::HashMap;
@@ -99,7 +100,7 @@ impl Template {
         let (control, other_end) = PacketSocket::pair().map_err(LaunchError::Descriptors)?;
         let (stdout, stdout_end) = output_pipe().map_err(LaunchError::Descriptors)?;
         let (stderr, stderr_end) = output_pipe().map_err(LaunchError::Descriptors)?;
-        let mut plan = launcher.plan(&version.folder);
+        let mut plan = launcher.plan(&version.folder, version.temporary_bytes);
         if !launcher.leaves.enforced() {
             // Such a template serves one request, and the kernel counts the processes
             // of each user namespace apart, so this is the request's own limit.
@@ -134,6 +135,8 @@ impl Template {
                 stream,
                 source.clone(),
                 launcher.logs.clone(),
+                // A template holds no request, and so no secret of one.
+                Redactor::new(),
                 limit,
             ));
         }
@@ -175,7 +178,11 @@ impl Template {
             controller: version.contract.name.as_str(),
             version: &version.contract.version.to_string(),
             report_exits: !launcher.keeps_exit_information(),
-            worker_domain: launcher.layers.landlock != magic_sandbox::Level::Off,
+            // It keeps siblings apart and takes every right to write; who is
+            // lent a directory has no siblings, and the jail's own domain leaves
+            // that directory and nothing else to write in.
+            worker_domain: launcher.layers.landlock != magic_sandbox::Level::Off
+                && version.temporary_bytes.is_none(),
             heap_limit: (!launcher.leaves.enforced())
                 .then_some(version.contract.resources.memory_bytes),
         };

@@ -1,21 +1,50 @@
 //! One version of one controller: what every template and worker of it shares.
 
 use crate::capture::Source;
-use magic_contract::{Contract, Grant, Isolation};
+use crate::policies::Rights;
+use magic_contract::{Capability, CapabilityKind, Contract, Grant, Isolation};
 use magic_sandbox::Limits;
 use std::path::PathBuf;
 
-/// Immutable once made.
+/// Immutable once made, but for its rights, which follow the policy.
 #[derive(Debug)]
 pub(crate) struct Version {
     pub(crate) contract: Contract,
-    /// What contract and policy both allow.
-    pub(crate) grant: Grant,
+    /// What contract and policy both allow; ask for it by
+    /// [`GrantSource`](magic_broker::GrantSource).
+    pub(crate) rights: Rights,
     pub(crate) digest: String,
     /// The stronger of what the contract wishes and what the policy demands.
     pub(crate) isolation: Isolation,
     /// The kept bundle on the host.
     pub(crate) folder: PathBuf,
+    /// The size of the temporary directory that a request gets, if it gets one.
+    pub(crate) temporary_bytes: Option<u64>,
+}
+
+/// The size of a temporary directory whose contract names none.
+const TEMPORARY_BYTES: u64 = 16 << 20;
+
+/// The size of the temporary directory that the grant gives, in bytes.
+pub(crate) fn temporary_bytes(grant: &Grant, most: u64) -> Option<u64> {
+    let allowance = grant.check(CapabilityKind::FsTemp).ok()?;
+    match allowance.capability() {
+        Capability::FsTemp { size } => Some(size.unwrap_or(TEMPORARY_BYTES).min(most)),
+        _ => None,
+    }
+}
+
+/// The rows that one request may change, all of its calls together: what the contract declares, within
+/// what the policy lets any request change.
+pub(crate) fn rows(grant: &Grant, most: u32) -> u64 {
+    let declared = grant
+        .check(CapabilityKind::DbWrite)
+        .ok()
+        .and_then(|allowance| match allowance.capability() {
+            Capability::DbWrite { max_rows, .. } => *max_rows,
+            _ => None,
+        });
+    u64::from(declared.map_or(most, |rows| rows.get().min(most)))
 }
 
 impl Version {

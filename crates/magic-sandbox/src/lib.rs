@@ -37,7 +37,7 @@ pub use layers::{Enforcement, Layer, Layers, Level, Report};
 pub use peer::{Identified, identify_peers, receive, receive_with_identity, send_with_descriptors};
 pub use pidfd::{Ended, PidFd};
 pub use plan::{
-    Bind, INSIDE_GID, INSIDE_UID, Identity, Link, Plan, ResourceLimits, Root, SmallFile,
+    Bind, INSIDE_GID, INSIDE_UID, Identity, Link, Plan, ResourceLimits, Root, Scratch, SmallFile,
 };
 pub use probe::{LayerProbe, probe};
 pub use protocol::{JailFailure, Step};

@@ -77,6 +77,8 @@ pub struct Root {
     pub files: Vec<SmallFile>,
     /// Empty directories.
     pub directories: Vec<PathBuf>,
+    /// The one place where the program can write, if it has one.
+    pub scratch: Option<Scratch>,
     /// Size limit of the root's own tmpfs, in bytes. Binds do not count.
     pub size_bytes: u64,
     /// Limit of the number of files, links and directories in the root's own tmpfs.
@@ -91,6 +93,7 @@ impl Default for Root {
             links: Vec::new(),
             files: Vec::new(),
             directories: Vec::new(),
+            scratch: None,
             size_bytes: 1 << 20,
             inodes: 4096,
         }
@@ -147,12 +150,32 @@ impl Root {
         self
     }
 
+    /// Adds the writable directory.
+    #[must_use]
+    pub fn scratch(mut self, scratch: Scratch) -> Self {
+        self.scratch = Some(scratch);
+        self
+    }
+
     /// Adds an empty directory.
     #[must_use]
     pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.directories.push(path.into());
         self
     }
+}
+
+/// A writable directory of the sandbox's own: a tmpfs that nobody outside sees, that ends with the
+/// sandbox, and whose pages are charged to the control group of whoever writes them. Every process of
+/// one sandbox shares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scratch {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The most that its files take together, in bytes.
+    pub size_bytes: u64,
+    /// The most files and directories in it.
+    pub inodes: u64,
 }
 
 /// A part of the host's file system, shown read-only.

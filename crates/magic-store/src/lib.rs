@@ -1,15 +1,25 @@
 //! The runtime's own state.
 //!
-//! So far that is one thing: the *run logs*, what controllers wrote while they ran. They are kept in memory, in a bounded
-//! number of bytes, because they help a person who is looking now; they are not a record that anybody may rely on later.
-//! Nothing here waits for a reader: a writer that would exceed a bound drops the oldest lines, counts them, and goes on, so
-//! that a stopped log consumer can never slow a request down.
+//! The *run logs* are what controllers wrote while they ran. They are kept in memory, in a bounded number of bytes, because
+//! they help a person who is looking now; they are not a record that anybody may rely on later. Nothing there waits for a
+//! reader: a writer that would exceed a bound drops the oldest lines, counts them, and goes on, so that a stopped log consumer
+//! can never slow a request down. They have no background task and read no clock: whoever appends a line says when it was
+//! written.
 //!
-//! This crate knows nothing of contracts, sandboxes or HTTP. It has no background task and reads no clock: whoever appends
-//! a line says when it was written.
+//! The *audit log* is the opposite in everything: a record that was acknowledged is on stable storage, is never dropped, and
+//! can be verified by somebody else years later. See [`AuditLog`].
+//!
+//! This crate knows nothing of contracts, sandboxes or HTTP.
 
+mod audit;
 mod run_logs;
 
+pub use audit::{
+    AUDIT_CSV_HEADER, AuditFailed, AuditFilter, AuditHeadError, AuditKeyError, AuditLog,
+    AuditOpenError, AuditOptions, AuditOrder, AuditPlaces, AuditPublicKey, AuditReadError,
+    AuditReader, AuditVerifyError, Decision, FirstBad, Kind, Record, Recovered, Rule, StoredRecord,
+    Ticket, UnknownDecision, UnknownKind, Verified, audit_csv_row, create_directory, verify_audit,
+};
 pub use run_logs::{
     Followed, Level, LogLine, LogStatistics, RunLogLimits, RunLogs, Stream, Subscription,
 };

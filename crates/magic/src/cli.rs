@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{dev, doctor, list, logs, new, run, serve, validate};
+use crate::commands::{
+    audit, dev, doctor, list, logs, migrate, new, policy, run, secrets, serve, validate,
+};
 use crate::logging;
 use crate::output::{Output, is_closed_output};
 use crate::settings::Settings;
@@ -68,6 +70,17 @@ enum Command {
     List(list::Arguments),
     /// Show what a controller wrote
     Logs(logs::Arguments),
+    /// Set, list and remove the secrets of controllers
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
+    /// Bring the controllers' tables up to date
+    Migrate(migrate::Arguments),
+    /// Explain, search, test and show the policy
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Read, verify or export the audit log
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Check this machine: every layer of the sandbox, and the interpreter
     Doctor(doctor::Arguments),
 }
@@ -136,6 +149,12 @@ fn execute(cli: Cli, output: Output) -> anyhow::Result<Ended> {
         Command::Serve(arguments) => block_on(&settings, serve::run(&arguments, &settings, output)),
         Command::List(arguments) => block_on(&settings, list::run(&arguments, &settings, output)),
         Command::Logs(arguments) => block_on(&settings, logs::run(&arguments, &settings, output)),
+        Command::Secrets(command) => secrets::run(&command, &settings, output),
+        Command::Migrate(arguments) => {
+            block_on(&settings, migrate::run(&arguments, &settings, output))
+        }
+        Command::Policy(command) => policy::run(&command, &settings, output),
+        Command::Audit(command) => audit::run(&command, &settings, output),
         Command::Doctor(arguments) => {
             block_on(&settings, doctor::run(&arguments, &settings, output))
         }

@@ -1,10 +1,14 @@
 //! One file per command.
 
+pub(crate) mod audit;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod migrate;
 pub(crate) mod new;
+pub(crate) mod policy;
 pub(crate) mod run;
+pub(crate) mod secrets;
 pub(crate) mod serve;
 pub(crate) mod validate;

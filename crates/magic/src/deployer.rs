@@ -165,6 +165,12 @@ impl Deployer {
             shown_duration(began.elapsed())
         ));
         if let Some(curl) = curl {
+            let needs = contract.as_ref().map(outside_needs).unwrap_or_default();
+            if !needs.is_empty() {
+                let needs = needs.join(", ");
+                self.output
+                    .talk(&format!("  once there is what it reaches for ({needs}):"));
+            }
             self.output.talk(&format!("  {curl}"));
         }
         Ok(())
@@ -275,4 +281,21 @@ fn shown_duration(duration: Duration) -> String {
     } else {
         format!("{:.1} s", duration.as_secs_f64())
     }
+}
+
+/// The capabilities that work only when somebody has made a table, set a secret or runs a server.
+fn outside_needs(contract: &Contract) -> Vec<&'static str> {
+    use magic_contract::CapabilityKind as Kind;
+    let outside = [
+        Kind::DbRead,
+        Kind::DbWrite,
+        Kind::DbRawsql,
+        Kind::HttpEgress,
+        Kind::SecretsRead,
+    ];
+    let declared = contract.capabilities.iter().map(|one| one.kind());
+    declared
+        .filter(|kind| outside.contains(kind))
+        .map(|kind| kind.as_str())
+        .collect()
 }

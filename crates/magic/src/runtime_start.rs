@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use magic_contract::Failure;
-use magic_runtime::{Runtime, RuntimeOptions};
+use magic_runtime::{Runtime, RuntimeOptions, Services};
 use serde_json::Value;
 
 use crate::cli::Refused;
@@ -10,16 +10,52 @@ use crate::output::Output;
 use crate::settings::Settings;
 use crate::terminal::{color, escaped};
 
-/// Starts a runtime under the settings.
+/// Starts a runtime under the settings, with back ends.
 ///
 /// # Errors
-/// When the policy cannot be read, or the runtime refuses to start; the message says which layer, why, and what to type.
-pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Runtime> {
-    Runtime::start(options(settings)?)
+/// When the policy cannot be read, a back end cannot be used, or the runtime refuses to start; the message says which layer, why,
+/// and what to type.
+pub(crate) async fn start(
+    settings: &Settings,
+    services: impl Future<Output = anyhow::Result<Services>>,
+) -> anyhow::Result<Runtime> {
+    let options = options(settings)?;
+    private_folder(settings)?;
+    let services = services
+        .await
+        .context(Refused("the runtime refuses to start"))?;
+    start_with(RuntimeOptions {
+        services: Some(services),
+        ..options
+    })
+    .await
+}
+
+/// Starts a runtime that imports and runs nothing else, so that it needs no back ends.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) async fn start_bare(settings: &Settings) -> anyhow::Result<Runtime> {
+    start_with(options(settings)?).await
+}
+
+async fn start_with(options: RuntimeOptions) -> anyhow::Result<Runtime> {
+    Runtime::start(options)
         .await
         // Its text says everything, causes included.
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context(Refused("the runtime refuses to start"))
+}
+
+/// Makes the data folder before anything is opened in it, so that nobody else can have put something there, and makes its name
+/// durable.
+fn private_folder(settings: &Settings) -> anyhow::Result<()> {
+    magic_store::create_directory(&settings.data_dir).with_context(|| {
+        format!(
+            "cannot make the data folder {}; name another with --data-dir",
+            settings.data_dir.display()
+        )
+    })
 }
 
 /// What the settings mean to a runtime.

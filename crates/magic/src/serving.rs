@@ -10,12 +10,15 @@ use std::time::Duration;
 use anyhow::Context;
 use magic_api::{ApiOptions, Listener};
 use magic_contract::Environment;
+use magic_store::AuditPlaces;
 use serde_json::json;
 
 use crate::cli::Ended;
 use crate::deployer::Deployer;
 use crate::output::Output;
+use crate::policy_watch;
 use crate::runtime_start;
+use crate::services;
 use crate::settings::{self, Settings};
 use crate::signals::EndSignals;
 use crate::watch::FolderWatch;
@@ -72,7 +75,7 @@ pub(crate) async fn run(
     let socket = Listener::unix(&settings.socket).context("choose another socket with --socket")?;
     let address = tcp.tcp_address().unwrap_or(serving.listen);
 
-    let starting = runtime_start::start(settings);
+    let starting = runtime_start::start(settings, services::for_server(settings, vec![address]));
     let runtime = tokio::select! {
         runtime = starting => runtime?,
         () = signals.next() => return Ok(Ended::Done),
@@ -91,6 +94,7 @@ pub(crate) async fn run(
             return Ok(Ended::Done);
         }
     }
+    runtime.start_triggers();
     announce(address, &settings.socket, serving.reload, output)?;
 
     let options = settings.http.over(ApiOptions {
@@ -98,8 +102,10 @@ pub(crate) async fn run(
             Environment::Development => DEVELOPMENT_GRACE,
             Environment::Production => ApiOptions::default().drain_grace,
         },
+        audit_directory: Some(AuditPlaces::below(&settings.data_dir, services::NODE).directory),
         ..ApiOptions::default()
     });
+    let policy = policy_watch::follow(settings.policy.clone(), runtime.clone(), output);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut server = std::pin::pin!(magic_api::serve(
         runtime,
@@ -114,6 +120,7 @@ pub(crate) async fn run(
         ended = server.as_mut() => ended?,
         () = signals.next() => {}
         ended = reload(watch, &mut deployer) => ended?,
+        ended = policy => ended?,
     }
     output.talk(
         "ending; requests in flight go on until they are answered (a second signal cuts them off)",

@@ -13,6 +13,12 @@
 //! | `--policy` | `MAGIC_POLICY` | `policy` | the built-in policy of the environment |
 //! | `--controllers` of `new` and `run`, `FOLDER` of `dev` and `serve` | `MAGIC_CONTROLLERS` | `controllers` | `./controllers` |
 //! | `--url` of `list` and `logs` | `MAGIC_URL` | `url` | none: the unix socket is used |
+//! | | `MAGIC_SECRETS_DIR` | `secrets_dir` | none; see [`secrets`] |
+//! | | `MAGIC_SECRETS_KEY` | | the key file in the data folder |
+//! | | `DATABASE_URL` | `database_url` | `sqlite://` and `controllers.db` in the data folder; or `postgres://USER:PASSWORD@HOST/DATABASE` |
+//! | | `DATABASE_RAW_ROLE` | `database_raw_role` | none; the PostgreSQL role that raw SQL runs in, without which production refuses it |
+//! | | `REDIS_URL` | `redis_url` | none: queues in a file of the data folder, the cache in memory |
+//! | | `MAGIC_EGRESS_CA` | `egress_ca` | none; a PEM file of certificate authorities to trust beside the public ones |
 //! | | `ENVIRONMENT` | `environment` | `dev`; or `prod` |
 //! | | `RUST_LOG` | `log` | `warn` for commands, `info` in production |
 //!
@@ -25,6 +31,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use magic_broker::db::DatabaseUrl;
 use magic_contract::{Environment, Policy};
 use serde::Deserialize;
 
@@ -32,8 +39,10 @@ use crate::cli::GlobalArguments;
 use crate::terminal;
 
 mod http;
+mod secrets;
 
 pub(crate) use http::HttpSettings;
+pub(crate) use secrets::SecretsSettings;
 
 /// The merged settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,13 +54,36 @@ pub(crate) struct Settings {
     pub(crate) policy: Option<PathBuf>,
     pub(crate) controllers: PathBuf,
     pub(crate) url: Option<String>,
+    pub(crate) database_url: DatabaseUrl,
+    pub(crate) database_raw_role: Option<String>,
+    pub(crate) redis_url: Option<HiddenUrl>,
+    pub(crate) egress_ca: Option<PathBuf>,
     pub(crate) environment: Environment,
     pub(crate) log_filter: String,
     pub(crate) http: HttpSettings,
+    pub(crate) secrets: SecretsSettings,
+}
+
+/// A URL that may hold a password, and is never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct HiddenUrl(String);
+
+impl HiddenUrl {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for HiddenUrl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("(hidden)")
+    }
 }
 
 /// What one source says. Read strictly from `magic.toml`: a misspelt key is an error there.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// No `Debug`: a URL of a database holds a password until it is read.
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Source {
     data_dir: Option<PathBuf>,
@@ -61,6 +93,15 @@ struct Source {
     policy: Option<PathBuf>,
     controllers: Option<PathBuf>,
     url: Option<String>,
+    secrets_dir: Option<PathBuf>,
+    /// As the file has it; read by ourselves, since errors of the file's reader show values.
+    #[serde(rename = "database_url")]
+    database_text: Option<String>,
+    #[serde(skip)]
+    database_url: Option<DatabaseUrl>,
+    database_raw_role: Option<String>,
+    redis_url: Option<HiddenUrl>,
+    egress_ca: Option<PathBuf>,
     environment: Option<String>,
     log: Option<String>,
     http: Option<HttpSettings>,
@@ -125,11 +166,18 @@ impl Settings {
             policy: all.policy,
             controllers: all.controllers.unwrap_or_else(|| "controllers".into()),
             url: all.url,
+            database_url: all
+                .database_url
+                .unwrap_or_else(|| DatabaseUrl::sqlite(data_dir.join("controllers.db"))),
+            database_raw_role: all.database_raw_role,
+            redis_url: all.redis_url,
+            egress_ca: all.egress_ca,
             environment,
             log_filter: all
                 .log
                 .unwrap_or_else(|| if in_service { "info" } else { "warn" }.to_owned()),
             http: all.http.unwrap_or_default(),
+            secrets: SecretsSettings::read(variables, all.secrets_dir)?,
             data_dir,
         })
     }
@@ -184,6 +232,14 @@ impl Source {
             policy: path("MAGIC_POLICY"),
             controllers: path("MAGIC_CONTROLLERS"),
             url: text("MAGIC_URL")?,
+            secrets_dir: path("MAGIC_SECRETS_DIR"),
+            database_text: None,
+            database_url: text("DATABASE_URL")?
+                .map(|text| DatabaseUrl::parse(&text).context("DATABASE_URL is not understood"))
+                .transpose()?,
+            database_raw_role: text("DATABASE_RAW_ROLE")?,
+            redis_url: text("REDIS_URL")?.map(HiddenUrl),
+            egress_ca: path("MAGIC_EGRESS_CA"),
             environment: text("ENVIRONMENT")?,
             log: text("RUST_LOG")?,
             http: None,
@@ -202,8 +258,8 @@ impl Source {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         };
-        let mut source: Self = toml::from_str(&text)
-            .with_context(|| format!("{} is not a valid settings file", path.display()))?;
+        let mut source: Self =
+            toml::from_str(&text).map_err(|error| invalid(path, &text, &error))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for relative in [
             &mut source.data_dir,
@@ -211,8 +267,15 @@ impl Source {
             &mut source.python,
             &mut source.policy,
             &mut source.controllers,
+            &mut source.secrets_dir,
+            &mut source.egress_ca,
         ] {
             *relative = relative.take().map(|path| folder.join(path));
+        }
+        if let Some(text) = source.database_text.take() {
+            let url = DatabaseUrl::parse(&text)
+                .with_context(|| format!("database_url of {} is not understood", path.display()))?;
+            source.database_url = Some(url.below(folder));
         }
         Ok(source)
     }
@@ -227,11 +290,28 @@ impl Source {
             policy: self.policy.or(other.policy),
             controllers: self.controllers.or(other.controllers),
             url: self.url.or(other.url),
+            secrets_dir: self.secrets_dir.or(other.secrets_dir),
+            database_text: None,
+            database_url: self.database_url.or(other.database_url),
+            database_raw_role: self.database_raw_role.or(other.database_raw_role),
+            redis_url: self.redis_url.or(other.redis_url),
+            egress_ca: self.egress_ca.or(other.egress_ca),
             environment: self.environment.or(other.environment),
             log: self.log.or(other.log),
             http: self.http.or(other.http),
         }
     }
+}
+
+/// What is wrong with the file, by its line and without showing it: the line may hold a password.
+fn invalid(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    anyhow::anyhow!(
+        "{}:{line}: not a valid settings file: {}",
+        path.display(),
+        error.message()
+    )
 }
 
 /// A variable that is set to something.

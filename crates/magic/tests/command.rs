@@ -54,6 +54,7 @@ pub(crate) fn magic(folder: &Path) -> Command {
         "MAGIC_POLICY",
         "MAGIC_CONTROLLERS",
         "MAGIC_URL",
+        "DATABASE_URL",
         "ENVIRONMENT",
         "RUST_LOG",
     ] {

@@ -2,6 +2,7 @@
 //!
 //! One integration binary with modules, so that it is linked once. Nothing here sleeps: tests wait for an event with a deadline.
 
+mod audit;
 mod command;
 mod disconnect;
 mod drain;
@@ -10,9 +11,12 @@ mod http;
 mod http_client;
 mod limits;
 mod logs;
+mod migrate;
 mod new;
+mod policy;
 mod reload;
 mod run;
+mod secrets;
 mod server;
 mod supervisor;
 mod ungrouped;

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from magic._clients import Cache, Database, Files, Http, Metrics, Queue, Secrets
+    from magic._clients.cache import Cache
+    from magic._clients.database import Database
+    from magic._clients.files import Files
+    from magic._clients.http import Http
+    from magic._clients.metrics import Metrics
+    from magic._clients.queue import Queue
+    from magic._clients.secrets import Secrets
     from magic._context import RequestContext
     from magic._log import Log
     from magic._session import Session

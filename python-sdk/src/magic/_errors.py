@@ -68,9 +68,31 @@ class CapabilityDenied(MagicError):
     Left uncaught it becomes the request's error.
     """
 
+    @property
+    def layer(self) -> str | None:
+        """Who refused: ``contract``, ``policy``, ``budget``, or ``runtime`` where neither of them could allow it."""
+        return self._fact("layer")
+
+    @property
+    def rule(self) -> str | None:
+        """The rule that refused, if one did: of the policy, of the runtime, or the budget's name."""
+        return self._fact("rule")
+
+    @property
+    def line(self) -> str | None:
+        """The line of the contract or the policy that would allow the call."""
+        return self._fact("line")
+
+    def _fact(self, name: str) -> str | None:
+        value = (self.details or {}).get(name)
+        return value if isinstance(value, str) else None
+
 
 class BackendError(MagicError):
-    """An allowed call reached its database, host or queue and failed there."""
+    """An allowed call failed in its database, at its host or queue, or made no sense there.
+
+    ``retriable`` says whether the same call may succeed later.
+    """
 
 
 class DeadlineExceeded(MagicError):
@@ -108,4 +130,7 @@ def error_from_answer(answer: Mapping[str, object]) -> MagicError:
         kind = DeadlineExceeded
     else:
         kind = BackendError
+    line = details.get("line")
+    if kind is CapabilityDenied and isinstance(line, str) and line not in message:
+        message = f"{message}; write: {line}"
     return kind(message, code=code or None, details=details, retriable=details.get("retriable") is True)

@@ -63,6 +63,9 @@ _ADVICE = {
     "coroutine": "write await before the call that made it",
     "ndarray": "return value.tolist()",
     "DataFrame": "return value.to_dict('records')",
+    "PosixPath": "return str(value); mind that what lies there is gone after the request",
+    "Response": "return value.json() or value.text",
+    "Message": "return value.body",
     "Ellipsis": "the ... was probably a placeholder",
 }
 

@@ -1,11 +1,15 @@
 //! `POST /api/execute/{controller}`: the body is the input, the answer is the output. The hot path.
+//!
+//! A client that may have to ask twice sends `Idempotency-Key`: the second time it gets the stored answer, marked by
+//! `Idempotency-Replayed: true`, with the request id of its own second request in the header and of the first in the body.
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
-use hyper::HeaderMap;
-use magic_runtime::{Caller, Request};
+use hyper::header::HeaderValue;
+use hyper::{HeaderMap, StatusCode};
+use magic_runtime::{Caller, IdempotencyKey, Request};
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -50,19 +54,50 @@ pub(super) async fn execute(
         version: query.version,
         body: body.bytes.clone(),
         caller: Caller::anonymous(),
+        idempotency_key: idempotency_key(&headers)?,
+        started_by: None,
     };
     let answer = state
         .runtime
         .invoke(request)
         .await
         .map_err(|failed| Refusal::of(failed.failure).with_retry_after(failed.retry_after))?;
-    Ok(json(&Executed {
+    let mut response = json(&Executed {
         result: &answer.result,
         request_id: &answer.request_id,
         duration_ms: milliseconds(answer.duration),
         controller: &answer.controller,
         version: &answer.version,
-    }))
+    });
+    if answer.replayed {
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The request's header by which a client names it, and the answer's that says that it was stored.
+const KEY: &str = "idempotency-key";
+const REPLAYED: &str = "idempotency-replayed";
+
+/// The key of the header. Two of them, or one that is no key, are refused: a client that believes in a protection that it
+/// does not have would be worse off than without.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
+    let mut given = headers.get_all(KEY).iter();
+    let Some(first) = given.next() else {
+        return Ok(None);
+    };
+    let key = first.to_str().ok().and_then(IdempotencyKey::parse);
+    match (key, given.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => Err(Refusal::http(
+            StatusCode::BAD_REQUEST,
+            "the Idempotency-Key header is not acceptable",
+        )
+        .with_detail("constraint", KEY)
+        .with_detail("expected", format!("once, {}", IdempotencyKey::RULE))),
+    }
 }
 
 /// Whole microseconds as milliseconds: three decimals at most, since the nearest number to n/1000 prints as such.

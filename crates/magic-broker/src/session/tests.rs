@@ -1,11 +1,15 @@
 //! A session against workers that behave and workers that do not.
 
-use super::{AuditSink, CallRecord, End, LogSink, Session};
-use crate::{Budget, Channel, LogLevel};
+use super::{End, LogSink, Session, Surroundings};
+use crate::{
+    AuditSink, Budget, CallRecord, Capabilities, Channel, Durable, Ending, Intent, LogLevel,
+};
 use magic_contract::{Contract, ErrorCode, Grant, Policy};
 use serde_json::{Map, Value, json};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::Instant;
 
 #[derive(Default)]
 struct Sinks {
@@ -26,19 +30,26 @@ impl LogSink for Sinks {
 
 impl AuditSink for Sinks {
     fn record(&self, record: CallRecord<'_>) {
-        let refusal = record.refusal.map(|failure| failure.code);
+        let refusal = match record.ending {
+            Ending::Failed(failure) => Some(failure.code),
+            Ending::Performed | Ending::Unfinished => None,
+        };
         self.records
             .lock()
             .unwrap()
             .push((record.call, record.method.to_owned(), refusal));
     }
+
+    fn intend<'a>(&'a self, _: Intent<'a>) -> Durable<'a> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// A grant of a contract that declares only `cache:read`.
-fn grant() -> Grant {
+fn grant() -> Arc<Grant> {
     let text = "name: T\nversion: 1.0.0\ninput: {type: object}\noutput: {type: object}\ncapabilities: [cache:read]\n";
     let contract = Contract::parse(text.as_bytes(), "contract.yaml").expect("a valid contract");
-    Grant::derive(&contract, &Policy::development())
+    Arc::new(Grant::derive(&contract, &Policy::development()))
 }
 
 fn frame(value: &Value) -> Vec<u8> {
@@ -53,9 +64,14 @@ async fn serve(bytes: Vec<u8>, budget: Budget) -> (End, Sinks, Vec<u8>) {
     let sinks = Sinks::default();
     let grant = grant();
     let mut channel = Channel::new(own);
-    let end = Session::new(&mut channel, &grant, budget, &sinks, &sinks)
-        .serve(b"")
-        .await;
+    let around = Surroundings {
+        grants: &grant,
+        capabilities: &Capabilities::none(),
+        deadline: Instant::now() + Duration::from_secs(60),
+        logs: &sinks,
+        audit: &sinks,
+    };
+    let end = Session::new(&mut channel, around, budget).serve(b"").await;
     drop(channel);
     (end, sinks, read_all(other).await)
 }

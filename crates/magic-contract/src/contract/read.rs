@@ -8,7 +8,7 @@ use super::read_capability::read_capabilities;
 use super::read_resources::read_resources;
 use super::read_schema::read_schema;
 use super::{Contract, Effects, Example, Isolation, Observability, Resources, Trigger};
-use crate::capability::CapabilityKind;
+use crate::capability::Capability;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Kind, Member, Node, child};
 use crate::error_code::ErrorCode;
@@ -125,19 +125,35 @@ fn read_sections(reader: &mut Reader<'_>, document: &Node) -> Option<Contract> {
     if let (Some(triggers), Some(capabilities), Some(member)) =
         (&triggers, &capabilities, section("triggers"))
     {
-        let subscribed = capabilities
-            .iter()
-            .any(|one| one.kind() == CapabilityKind::QueueSubscribe);
-        if !triggers.is_empty() && !subscribed {
-            let key = Spot {
-                path: "/triggers".to_owned(),
-                span: member.key_span.clone(),
-            };
-            reader.refuse(
-                &key,
-                "a queue cannot start a controller that does not declare `queue:subscribe`",
-                "a capability such as `- queue:subscribe: { queues: [invoices] }`",
-            );
+        let key = Spot {
+            path: "/triggers".to_owned(),
+            span: member.key_span.clone(),
+        };
+        let subscribed = capabilities.iter().find_map(|one| match one {
+            Capability::QueueSubscribe { queues } => Some(queues),
+            _ => None,
+        });
+        match subscribed {
+            None if triggers.is_empty() => {}
+            None => {
+                reader.refuse(
+                    &key,
+                    "a queue cannot start a controller that does not declare `queue:subscribe`",
+                    "a capability such as `- queue:subscribe: { queues: [invoices] }`",
+                );
+            }
+            Some(None) => {}
+            Some(Some(listed)) => {
+                for Trigger::Queue(queue) in triggers {
+                    if !listed.contains(queue) {
+                        reader.refuse(
+                            &key,
+                            format!("`{queue}` cannot start the controller: `queue:subscribe` does not list it"),
+                            format!("`{queue}` among the queues of `queue:subscribe`"),
+                        );
+                    }
+                }
+            }
         }
     }
     let empty = Diagnostics::new("", "");

@@ -175,7 +175,7 @@ fn read_kind(reader: &mut Reader<'_>, name: &str, spot: &Spot) -> Option<Capabil
     })
 }
 
-fn bare(kind: CapabilityKind) -> Capability {
+pub(crate) fn bare(kind: CapabilityKind) -> Capability {
     match kind {
         CapabilityKind::DbRead => Capability::DbRead { tables: None },
         CapabilityKind::DbWrite => Capability::DbWrite {

@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::capability::CapabilityKind as Kind;
+use crate::error_code::ErrorCode;
+use crate::host::Host;
+
+mod lines;
 
 fn contract(lines: &str) -> Contract {
     let text = format!("name: InvoiceSync\nversion: 1.2.0\ninput: {{}}\noutput: {{}}\n{lines}");
@@ -47,7 +51,7 @@ fn bare_capabilities_depend_on_the_environment() {
         rules,
         [
             "no-bare-tables",
-            "no-raw-sql",
+            "built-in:no-raw-sql",
             "no-bare-hosts",
             "no-bare-secrets",
             "no-bare-queues"
@@ -111,13 +115,12 @@ fn the_printed_line_works() {
 /// Rules are chosen by controller, version and environment.
 #[test]
 fn rules_match_what_they_name() {
-    let contract = contract("capabilities: [db:rawsql]\n");
+    let contract = contract("capabilities: [fs:temp]\n");
     let allowed = |condition: &str| {
-        let rule = format!(
-            "  - {{ name: one, effect: allow, capabilities: [\"db:rawsql\"], {condition} }}"
-        );
+        let rule =
+            format!("  - {{ name: one, effect: allow, capabilities: [\"fs:temp\"], {condition} }}");
         Grant::derive(&contract, &policy(&rule))
-            .check(Kind::DbRawsql)
+            .check(Kind::FsTemp)
             .is_ok()
     };
     for (condition, expected) in [
@@ -217,4 +220,110 @@ fn limits_of_the_policy_hold() {
             .iter()
             .all(|one| one.code == ErrorCode::CapabilityDenied)
     );
+}
+
+/// A rule in report mode denies nothing, and is told for what it would have denied.
+#[test]
+fn report_rules_say_what_they_would_deny() {
+    let contract = contract("capabilities: [db:read, fs:temp]\n");
+    let rules = |mode: &str| {
+        policy(&format!(
+            "  - {{ name: all, effect: allow, capabilities: [\"*\"] }}\n  - {{ name: pay, effect: deny, mode: {mode}, capabilities: [\"db:read\"], resources: [\"sal*\"] }}\n  - {{ name: no-files, effect: deny, mode: {mode}, capabilities: [\"fs:temp\"] }}"
+        ))
+    };
+    let names = |references: &[RuleReference]| -> Vec<String> {
+        references.iter().map(|one| one.name.clone()).collect()
+    };
+    let grant = Grant::derive(&contract, &rules("report"));
+    assert!(grant.refusals().is_empty());
+    let files = grant.judge(Kind::FsTemp);
+    assert_eq!(files.decision.unwrap().name, "all");
+    assert_eq!(names(&files.reported), ["no-files"]);
+    let tables = grant.check(Kind::DbRead).unwrap();
+    assert_eq!(names(tables.reported()), [""; 0]);
+    let verdict = tables.judge(&Target::Table("salaries"));
+    assert_eq!(verdict.decision.unwrap().place(), "policies/test.yaml:4");
+    assert_eq!(names(&verdict.reported), ["pay"]);
+    assert!(
+        tables
+            .judge(&Target::Table("customers"))
+            .reported
+            .is_empty()
+    );
+
+    let grant = Grant::derive(&contract, &rules("enforce"));
+    let files = grant.judge(Kind::FsTemp);
+    assert_eq!(files.decision.unwrap_err().details["rule"], "no-files");
+    assert!(files.reported.is_empty());
+    let verdict = grant
+        .check(Kind::DbRead)
+        .unwrap()
+        .judge(&Target::Table("salaries"));
+    assert_eq!(verdict.decision.unwrap_err().details["rule"], "pay");
+}
+
+/// Raw SQL is not handed out in service by a star.
+#[test]
+fn raw_sql_needs_a_rule_that_names_it() {
+    let contract = contract("capabilities: [db:rawsql]\n");
+    let rule = |environment: &str, condition: &str| {
+        let text = format!(
+            "name: test\nenvironment: {environment}\nrules: [{{ name: one, effect: allow, {condition} }}]"
+        );
+        let policy = Policy::parse(text.as_bytes(), "test.yaml").unwrap();
+        Grant::derive(&contract, &policy)
+            .judge(Kind::DbRawsql)
+            .decision
+    };
+    for (condition, in_service) in [
+        ("capabilities: [\"*\"]", false),
+        (
+            "capabilities: [\"db:*\"], controllers: [InvoiceSync]",
+            false,
+        ),
+        ("capabilities: [\"db:rawsql\"]", false),
+        ("capabilities: [\"db:rawsql\"], controllers: [\"*\"]", false),
+        (
+            "capabilities: [\"db:rawsql\"], controllers: [\"Invoice*\"]",
+            true,
+        ),
+        (
+            "capabilities: [\"db:*\", \"db:rawsql\"], controllers: [InvoiceSync]",
+            true,
+        ),
+    ] {
+        assert!(rule("development", condition).is_ok(), "{condition}");
+        match rule("production", condition) {
+            Ok(rule) => assert!(in_service && rule.name == "one", "{condition}"),
+            Err(failure) => {
+                assert!(!in_service, "{condition}");
+                assert_eq!(failure.details["rule"], "built-in:no-raw-sql");
+                assert_eq!(failure.details["rule_at"], "built in");
+            }
+        }
+    }
+}
+
+/// Excepted controllers are not touched, by rules of either effect.
+#[test]
+fn exceptions_hold() {
+    let contract = contract("capabilities: [fs:temp]\n");
+    let allowed = |rules: &str| {
+        Grant::derive(&contract, &policy(rules))
+            .check(Kind::FsTemp)
+            .is_ok()
+    };
+    assert!(!allowed(
+        "  - { name: a, effect: allow, capabilities: [\"*\"], except: [\"Invoice*\"] }"
+    ));
+    assert!(allowed(
+        "  - { name: a, effect: allow, capabilities: [\"*\"], except: [Other] }"
+    ));
+    let all = "  - { name: a, effect: allow, capabilities: [\"*\"] }\n";
+    assert!(!allowed(&format!(
+        "{all}  - {{ name: b, effect: deny, capabilities: [\"*\"], except: [Other] }}"
+    )));
+    assert!(allowed(&format!(
+        "{all}  - {{ name: b, effect: deny, capabilities: [\"*\"], except: [InvoiceSync] }}"
+    )));
 }

@@ -39,6 +39,17 @@ impl TextPattern {
         }
     }
 
+    /// Whether everything that the other pattern covers is covered too.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Everything, _) => true,
+            (pattern, Self::Exact(fixed)) => pattern.covers(fixed),
+            (Self::Prefix(large), Self::Prefix(small)) => small.starts_with(large),
+            (Self::Suffix(large), Self::Suffix(small)) => small.ends_with(large),
+            _ => false,
+        }
+    }
+
     /// Whether everything that a contract's entry (exact, or with a star at its end) stands for is
     /// covered.
     fn contains(&self, entry: &str) -> bool {
@@ -86,6 +97,16 @@ pub(crate) enum ResourcePattern {
 }
 
 impl ResourcePattern {
+    /// Whether everything that the other pattern covers is covered too.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(pattern), Self::Text(other)) => pattern.includes(other),
+            (Self::AnyHost, Self::AnyHost | Self::Host(_)) => true,
+            (Self::Host(pattern), Self::Host(other)) => pattern.contains(other),
+            _ => false,
+        }
+    }
+
     /// Whether everything that this entry of a contract stands for is covered.
     pub(crate) fn contains(&self, entry: &str) -> bool {
         match self {

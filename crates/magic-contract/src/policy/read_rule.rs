@@ -6,15 +6,17 @@ use crate::host::HostPattern;
 use crate::reader::{Reader, Spot};
 use crate::violation::quote;
 
-use super::{Effect, Environment, Form, ResourcePattern, Rule, TextPattern};
+use super::{Effect, Environment, Form, Mode, ResourcePattern, Rule, TextPattern};
 
 const KEYS: &[&str] = &[
     "name",
     "effect",
+    "mode",
     "capabilities",
     "form",
     "environments",
     "controllers",
+    "except",
     "versions",
     "resources",
     "advice",
@@ -42,8 +44,12 @@ pub(super) fn read_rule(reader: &mut Reader<'_>, node: &Node, path: &str) -> Opt
         let words = [Effect::Allow, Effect::Deny].map(|one| (one.as_str(), one));
         reader.choice(&member.node, &spot, "`effect`", &words)
     });
-    let capabilities = get("capabilities")
-        .and_then(|(member, spot)| read_capabilities(reader, &member.node, &spot.path));
+    let mode = get("mode").map_or(Some(Mode::Enforce), |(member, spot)| {
+        read_mode(reader, &member.node, &spot, effect)
+    });
+    let (words, capabilities) = get("capabilities")
+        .and_then(|(member, spot)| read_capabilities(reader, &member.node, &spot.path))
+        .unzip();
     let form = get("form").map_or(Some(Form::Any), |(member, spot)| {
         let words = [Form::Any, Form::Bare, Form::Listed].map(|one| (one.as_str(), one));
         reader.choice(&member.node, &spot, "`form`", &words)
@@ -59,15 +65,14 @@ pub(super) fn read_rule(reader: &mut Reader<'_>, node: &Node, path: &str) -> Opt
             |reader, node, spot| reader.choice(node, spot, "an environment", &words),
         )
     });
-    let controllers = get("controllers").map_or(Some(Vec::new()), |(member, spot)| {
-        reader.list(
-            &member.node,
-            &spot.path,
-            "`controllers`",
-            "names, with `*` at one end",
-            read_pattern,
-        )
-    });
+    let mut patterns = |key: &str, what: &str| {
+        get(key).map_or(Some(Vec::new()), |(member, spot)| {
+            let accepted = "names, with `*` at one end";
+            reader.list(&member.node, &spot.path, what, accepted, read_pattern)
+        })
+    };
+    let controllers = patterns("controllers", "`controllers`");
+    let except = patterns("except", "`except`");
     let versions = get("versions").map_or(Some(None), |(member, spot)| {
         let accepted = "a version requirement such as \">=1.2, <2\"";
         reader
@@ -93,12 +98,15 @@ pub(super) fn read_rule(reader: &mut Reader<'_>, node: &Node, path: &str) -> Opt
         name: name?,
         line: reader.line_of(node.span.start),
         effect: effect?,
+        mode: mode?,
         capabilities: capabilities?,
         form: form?,
         environments: environments?,
         versions: versions?,
         advice: advice?,
+        words: words?,
         controllers: controllers?,
+        except: except?,
         resources: resources?,
     })
 }
@@ -125,12 +133,29 @@ fn read_name(reader: &mut Reader<'_>, node: &Node, spot: &Spot) -> Option<String
     None
 }
 
-/// Names of capabilities, `group:*`, or `*`, written out into kinds.
+/// Only a rule that denies can report instead: an allow that is not meant would deny.
+fn read_mode(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    spot: &Spot,
+    effect: Option<Effect>,
+) -> Option<Mode> {
+    let words = [Mode::Enforce, Mode::Report].map(|one| (one.as_str(), one));
+    let mode = reader.choice(node, spot, "`mode`", &words)?;
+    if mode == Mode::Report && effect == Some(Effect::Allow) {
+        let accepted = "`mode: report` only with `effect: deny`";
+        reader.refuse(spot, "a rule that allows cannot only report", accepted);
+        return None;
+    }
+    Some(mode)
+}
+
+/// Names of capabilities, `group:*`, or `*`: as written, and written out into kinds.
 fn read_capabilities(
     reader: &mut Reader<'_>,
     node: &Node,
     path: &str,
-) -> Option<Vec<CapabilityKind>> {
+) -> Option<(Vec<String>, Vec<CapabilityKind>)> {
     let mut words: Vec<(String, Vec<CapabilityKind>)> = CapabilityKind::ALL
         .iter()
         .map(|kind| (kind.as_str().to_owned(), vec![*kind]))
@@ -157,13 +182,12 @@ fn read_capabilities(
         "names such as db:read, or \"db:*\"",
         |reader, node, spot| reader.choice(node, spot, "a capability", &indices),
     )?;
-    let mut kinds: Vec<CapabilityKind> = chosen
-        .into_iter()
-        .flat_map(|index| words[index].1.clone())
-        .collect();
+    let chosen = chosen.into_iter().filter_map(|index| words.get(index));
+    let (written, kinds): (Vec<String>, Vec<Vec<CapabilityKind>>) = chosen.cloned().unzip();
+    let mut kinds = kinds.concat();
     kinds.sort_unstable();
     kinds.dedup();
-    Some(kinds)
+    Some((written, kinds))
 }
 
 fn read_pattern(reader: &mut Reader<'_>, node: &Node, spot: &Spot) -> Option<TextPattern> {

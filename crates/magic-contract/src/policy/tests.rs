@@ -2,6 +2,11 @@
 
 use super::*;
 
+mod cases;
+mod explain;
+mod hostile;
+mod lint;
+
 fn problems(text: &str) -> Vec<String> {
     let found = Policy::parse(text.as_bytes(), "policy.yaml").unwrap_err();
     found.iter().map(|one| one.message.clone()).collect()
@@ -153,6 +158,30 @@ fn mistakes_are_refused() {
             ),
             "another rule `a`",
         ),
+        (
+            format!(
+                "{head}rules: [{{ name: a, effect: allow, mode: report, capabilities: [\"db:*\"] }}]"
+            ),
+            "cannot only report",
+        ),
+        (
+            format!(
+                "{head}rules: [{{ name: a, effect: deny, mode: audit, capabilities: [\"db:*\"] }}]"
+            ),
+            "cannot be \"audit\"",
+        ),
+        (
+            format!(
+                "{head}rules: [{{ name: a, effect: deny, capabilities: [\"db:*\"], except: [] }}]"
+            ),
+            "is empty",
+        ),
+        (
+            format!(
+                "{head}rules: [{{ name: \"built-in:no-raw-sql\", effect: deny, capabilities: [\"db:*\"] }}]"
+            ),
+            "cannot name a rule",
+        ),
     ] {
         let found = problems(&text);
         assert!(
@@ -187,5 +216,19 @@ fn ranges_contain_their_addresses() {
         "10.0.0.0/",
     ] {
         assert!(text.parse::<AddressRange>().is_err(), "{text}");
+    }
+}
+
+/// A policy written out in full says the same.
+#[test]
+fn policies_round_trip() {
+    let odd = "name: \"a: b #\"\nenvironment: production\nisolation: pristine\nlayers: { seccomp: off }\nnetwork: { classes: [loopback], ranges: [10.1.0.0/16, \"fd00::/8\"] }\nrules:\n- { name: a, effect: deny, mode: report, capabilities: [\"db:*\", \"db:rawsql\"], form: listed, environments: [production], controllers: [\"A*\", No], except: [\"*B\"], versions: \">=1.2, <2\", advice: \"say: \\\"no\\\" \\\\ é\" }\n- { name: b, effect: allow, capabilities: [\"http:egress\"], resources: [\"*.example.org:8443\", \"[::1]:80\", \"*\"] }";
+    let odd = Policy::parse(odd.as_bytes(), "x").unwrap();
+    for policy in [Policy::development(), Policy::production(), odd] {
+        let text = policy.to_yaml();
+        match Policy::parse(text.as_bytes(), "x") {
+            Ok(again) => assert_eq!(again.hash(), policy.hash(), "{text}"),
+            Err(problems) => panic!("{text}\n{}", problems.render(crate::Color::Never)),
+        }
     }
 }

@@ -13,3 +13,4 @@
 mod broken_contracts;
 mod hostile;
 mod official_suite;
+mod policy_page;

@@ -1,6 +1,7 @@
 //! The Landlock domain of the program.
 //!
-//! Files: reading below what the plan lists, executing the program and its loader, and nothing else.
+//! Files: reading below what the plan lists, executing the program and its loader, plain files and folders
+//! below the one writable directory if the plan has it, and nothing else.
 //! TCP: no bind and no connect. Scopes: no signal to and no abstract socket of a process outside the
 //! domain. Every process of one sandbox shares this domain; a worker that must be kept from its
 //! siblings enters another one of its own on top.
@@ -51,6 +52,9 @@ pub(super) fn enter(plan: &Plan, private_root: bool) -> Result<Enforcement, Jail
         for directory in &plan.root.directories {
             ruleset = allow(ruleset, directory, AccessFs::ReadDir.into())?;
         }
+        if let Some(scratch) = &plan.root.scratch {
+            ruleset = allow(ruleset, &scratch.path, written())?;
+        }
     }
     let execute = AccessFs::Execute | AccessFs::ReadFile;
     ruleset = allow(ruleset, &plan.program, execute)?;
@@ -65,6 +69,20 @@ pub(super) fn enter(plan: &Plan, private_root: bool) -> Result<Enforcement, Jail
         .restrict_self()
         .map_err(|error| failure("enter the domain", &error))?;
     Ok(enforcement(status.ruleset))
+}
+
+/// What may be done below the writable directory: everything with plain files and folders. Making
+/// links, devices, sockets and pipes, and executing, stay refused.
+fn written() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile
+        | AccessFs::ReadDir
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer
 }
 
 fn create(level: Level) -> Result<RulesetCreated, JailFailure> {

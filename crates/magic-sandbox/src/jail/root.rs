@@ -8,6 +8,9 @@
 //! Sources come from the supervisor's own plan and may be symbolic links. Targets are made below a
 //! descriptor of the new root, component by component, and a symbolic link on the way is refused:
 //! nothing here ever resolves a path that a program of an earlier run could have written.
+//!
+//! A plan may ask for one writable directory. It is a tmpfs of its own, mounted after the root has become
+//! read-only, without devices, set-user-id or programs.
 
 use std::ffi::OsStr;
 use std::io;
@@ -20,7 +23,7 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
-use crate::plan::Root;
+use crate::plan::{Root, Scratch};
 use crate::protocol::{JailFailure, Step};
 use crate::sys::mount::add_attributes;
 
@@ -119,8 +122,16 @@ pub(super) fn enter(root: &Root, sources: Option<Sources>) -> Result<(), JailFai
     for source in &sources.0 {
         attach(&top, source)?;
     }
+    let scratch_point = root
+        .scratch
+        .as_ref()
+        .map(|scratch| directory(&top, &scratch.path).map_err(|error| named(&scratch.path, &error)))
+        .transpose()?;
     add_attributes(&top, READ_ONLY_DATA | libc::MOUNT_ATTR_NOEXEC)
         .map_err(|error| JailFailure::new(Step::Root, "make the root read-only", &error))?;
+    if let (Some(scratch), Some(point)) = (&root.scratch, scratch_point) {
+        mount_scratch(scratch, &point)?;
+    }
 
     rustix::process::fchdir(&top).map_err(failed("enter the root"))?;
     drop(top);
@@ -129,7 +140,35 @@ pub(super) fn enter(root: &Root, sources: Option<Sources>) -> Result<(), JailFai
     rustix::process::pivot_root(".", ".").map_err(failed("pivot into the root"))?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("detach the old root"))?;
     rustix::process::chdir("/").map_err(failed("enter the new root"))?;
-    check(&sources)
+    check(&sources)?;
+    root.scratch.as_ref().map_or(Ok(()), check_scratch)
+}
+
+const SCRATCH_FLAGS: MountFlags = MountFlags::NOSUID
+    .union(MountFlags::NODEV)
+    .union(MountFlags::NOEXEC);
+
+/// Mounts the writable directory on a descriptor of its mount point. It belongs to the user that mounts
+/// it, who is the program's by now, and lets nobody else in; the limits are the kernel's, so that no file is ever counted by us.
+fn mount_scratch(scratch: &Scratch, point: &OwnedFd) -> Result<(), JailFailure> {
+    let failed = |error: io::Error| {
+        let detail = format!("mount the writable {}", scratch.path.display());
+        JailFailure::new(Step::Root, detail, &error)
+    };
+    let options = std::ffi::CString::new(format!(
+        "size={},nr_inodes={},mode=0700",
+        scratch.size_bytes, scratch.inodes
+    ))
+    .map_err(|_| JailFailure::refused(Step::Root, "options of the writable directory"))?;
+    // mount(2) takes a path; the descriptor is entered so that the path is `.` and nothing is resolved.
+    rustix::process::fchdir(point).map_err(|error| failed(error.into()))?;
+    rustix::mount::mount("magic", ".", "tmpfs", SCRATCH_FLAGS, options.as_c_str())
+        .map_err(|error| failed(error.into()))
+}
+
+fn check_scratch(scratch: &Scratch) -> Result<(), JailFailure> {
+    let wanted = StatVfsMountFlags::NOSUID | StatVfsMountFlags::NODEV | StatVfsMountFlags::NOEXEC;
+    check_flags(&scratch.path, wanted)
 }
 
 /// Files, links and directories of the root's own tmpfs.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use magic_sandbox::{Descriptors, Ended, Identity, Step};
+use magic_sandbox::{Descriptors, Ended, Identity, Level, Scratch, Step};
 
 use crate::support::{HOST_ID, null, plan, run, run_outside, spawner};
 
@@ -169,4 +169,82 @@ fn host_root_is_never_mapped() {
             .expect_err("root is refused");
         assert_eq!(error.step(), Some(Step::Identity), "{error:?}");
     }
+}
+
+/// One directory can be lent for writing: plain files and folders go there, within its size and number,
+/// and nothing else does.
+#[test]
+fn a_lent_directory_takes_files_within_its_limits() {
+    let code = "
+import errno, os
+def attempt(name, action, *allowed):
+    try:
+        action()
+        print('did', name)
+    except OSError as error:
+        print(name, errno.errorcode[error.errno])
+os.mkdir('/tmp/folder')
+open('/tmp/folder/one', 'w').write('text')
+os.rename('/tmp/folder/one', '/tmp/two')
+print(open('/tmp/two').read(), oct(os.stat('/tmp').st_mode & 0o777))
+attempt('link', lambda: os.symlink('/etc/passwd', '/tmp/link'))
+attempt('hard link', lambda: os.link('/tmp/two', '/tmp/three'))
+attempt('pipe', lambda: os.mkfifo('/tmp/pipe'))
+attempt('device', lambda: os.mknod('/tmp/device', 0o600 | 0o020000, os.makedev(1, 3)))
+attempt('program', lambda: os.execv('/tmp/two', ['two']))
+attempt('beside', lambda: open('/x', 'w'))
+attempt('too large', lambda: open('/tmp/large', 'wb').write(bytes(2 << 20)))
+os.unlink('/tmp/large')
+def many():
+    for number in range(1000):
+        open(f'/tmp/{number}', 'w')
+attempt('too many', many)
+";
+    let mut lent = plan(code);
+    lent.root
+        .directories
+        .retain(|path| path != std::path::Path::new("/tmp"));
+    lent.root = lent.root.scratch(Scratch {
+        path: "/tmp".into(),
+        size_bytes: 1 << 20,
+        inodes: 64,
+    });
+    let outcome = run(&lent, None);
+    assert_eq!(
+        outcome.stdout,
+        "text 0o700\nlink EPERM\nhard link EPERM\npipe EPERM\ndevice EPERM\nprogram EPERM\nbeside EROFS\n\
+         too large ENOSPC\ntoo many ENOSPC\n",
+        "{}",
+        outcome.stderr
+    );
+}
+
+/// The same without the filter: Landlock alone keeps everything but plain files out.
+#[test]
+fn landlock_alone_keeps_links_and_pipes_out_of_a_lent_directory() {
+    let code = "
+import errno, os
+for name, action in [('link', lambda: os.symlink('/etc/passwd', '/tmp/link')), ('pipe', lambda: os.mkfifo('/tmp/pipe'))]:
+    try:
+        action()
+        print('did', name)
+    except OSError as error:
+        print(name, errno.errorcode[error.errno])
+";
+    let lend = |landlock| {
+        let mut lent = plan(code);
+        lent.root
+            .directories
+            .retain(|path| path != std::path::Path::new("/tmp"));
+        lent.root = lent.root.scratch(Scratch {
+            path: "/tmp".into(),
+            size_bytes: 1 << 20,
+            inodes: 64,
+        });
+        lent.layers.seccomp = Level::Off;
+        lent.layers.landlock = landlock;
+        run(&lent, None).stdout
+    };
+    assert_eq!(lend(Level::Required), "link EACCES\npipe EACCES\n");
+    assert_eq!(lend(Level::Off), "did link\ndid pipe\n");
 }

@@ -19,6 +19,7 @@ use crate::commands::logs::shown_line;
 use crate::controller_folder;
 use crate::output::Output;
 use crate::runtime_start;
+use crate::services;
 use crate::settings::Settings;
 
 /// The largest input that is read, in bytes: what the server takes too.
@@ -58,7 +59,7 @@ pub(crate) async fn run(
         }
     };
     let body = read_input(&arguments.input)?;
-    let runtime = runtime_start::start(settings).await?;
+    let runtime = runtime_start::start(settings, services::for_run(settings)).await?;
     let ended = deploy_and_invoke(&runtime, &folder, body, output).await;
     runtime.drain(CLEAN_UP).await;
     let (outcome, mut following) = match ended {
@@ -104,6 +105,8 @@ async fn deploy_and_invoke(
         version: None,
         body,
         caller: Caller::anonymous(),
+        idempotency_key: None,
+        started_by: None,
     };
     let mut invocation = pin!(runtime.invoke(request));
     loop {

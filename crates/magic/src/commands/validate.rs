@@ -140,7 +140,7 @@ fn load(path: &Path, settings: &Settings) -> anyhow::Result<Option<Failure>> {
         path.parent().unwrap_or(Path::new("."))
     };
     runtime_start::block_on(async {
-        let runtime = runtime_start::start(settings).await?;
+        let runtime = runtime_start::start_bare(settings).await?;
         let inspected = runtime.inspect(folder).await;
         runtime.drain(std::time::Duration::ZERO).await;
         Ok(inspected.err())

@@ -31,9 +31,17 @@ fn defaults() {
             policy: None,
             controllers: "controllers".into(),
             url: None,
+            database_url: DatabaseUrl::sqlite("/home/ada/.local/share/magic/controllers.db"),
+            database_raw_role: None,
+            redis_url: None,
+            egress_ca: None,
             environment: Environment::Development,
             log_filter: "warn".to_owned(),
             http: HttpSettings::default(),
+            secrets: SecretsSettings {
+                directories: vec!["/run/secrets".into()],
+                key: None,
+            },
         }
     );
 }
@@ -108,5 +116,95 @@ fn mistakes_are_named() {
     ] {
         let error = merged(flags, variables, false).expect_err(expected);
         assert!(format!("{error:#}").contains(expected), "{error:#}");
+    }
+}
+
+/// Directories of secrets: the operator's own, that of systemd, that of Docker. The key is shown
+/// nowhere.
+#[test]
+fn secrets_have_their_places() {
+    let flags = GlobalArguments::default();
+    let variables = [
+        ("HOME", "/home/ada"),
+        ("MAGIC_SECRETS_DIR", "/etc/magic/secrets"),
+        ("CREDENTIALS_DIRECTORY", "/run/credentials/magic.service"),
+        ("MAGIC_SECRETS_KEY", "the key"),
+    ];
+    let settings = merged(&flags, &variables, false).expect("valid");
+    assert_eq!(
+        settings.secrets.directories,
+        [
+            Path::new("/etc/magic/secrets"),
+            Path::new("/run/credentials/magic.service"),
+            Path::new("/run/secrets"),
+        ]
+    );
+    assert!(!format!("{settings:?}").contains("the key"));
+    let options = settings.secrets_options();
+    assert!(!format!("{options:?}").contains("the key"));
+    let store = options.store.expect("a store");
+    assert_eq!(store.file, settings.data_dir.join("secrets.enc"));
+    assert_eq!(store.key.expect("a key").expose(), "the key");
+}
+
+/// Where the database is; a path in the file is relative to the file.
+#[test]
+fn the_database_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("settings.toml");
+    let flags = GlobalArguments {
+        config: Some(file.clone()),
+        ..GlobalArguments::default()
+    };
+    let home = ("HOME", "/home/ada");
+    std::fs::write(&file, "database_url = 'sqlite://shop.db'\n").expect("a file");
+    let settings = merged(&flags, &[home], false).expect("valid");
+    assert_eq!(
+        settings.database_url,
+        DatabaseUrl::sqlite(folder.path().join("shop.db"))
+    );
+    let variable = ("DATABASE_URL", "postgres://ada:s3cret@localhost/shop");
+    let settings = merged(&flags, &[home, variable], false).expect("valid");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    assert!(format!("{settings:?}").contains("postgres://ada@localhost/shop"));
+}
+
+/// No mistake shows a password.
+#[test]
+fn mistakes_with_the_database_show_no_password() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("settings.toml");
+    let flags = GlobalArguments {
+        config: Some(file.clone()),
+        ..GlobalArguments::default()
+    };
+    let home = ("HOME", "/home/ada");
+    for (text, variables, expected) in [
+        (
+            "database_url = 'mysql://a:s3cret@h/d'",
+            &[home][..],
+            "settings.toml",
+        ),
+        (
+            "databse_url = 'postgres://a:s3cret@h/d'",
+            &[home],
+            "settings.toml:1: ",
+        ),
+        (
+            "\ndatabase_url = 'postgres://a:s3cret@h/d",
+            &[home],
+            "settings.toml:2: ",
+        ),
+        (
+            "",
+            &[home, ("DATABASE_URL", "a:s3cret@h/d")],
+            "DATABASE_URL",
+        ),
+    ] {
+        std::fs::write(&file, text).expect("a file");
+        let error = merged(&flags, variables, false).expect_err(expected);
+        let shown = format!("{error:#} {error:?}");
+        assert!(shown.contains(expected), "{shown}");
+        assert!(!shown.contains("s3cret"), "{shown}");
     }
 }

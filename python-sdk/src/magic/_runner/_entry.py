@@ -34,6 +34,8 @@ _GENERATOR = 0x20
 _COROUTINE = 0x80
 _ASYNC_GENERATOR = 0x200
 
+_CLIENTS = (b".db", b".http", b".secrets", b".cache", b".queue", b".fs", b".metrics")
+
 
 class LoadFailure(Exception):
     """The controller does not load; carries the ``failed`` message."""
@@ -100,6 +102,7 @@ def _import(path: str, author: Author) -> ModuleType:
         module = module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
+        _prepare_clients(path)
     except LoadFailure:
         raise
     except SystemExit as error:
@@ -127,6 +130,17 @@ def _prepare_asyncio(path: str) -> None:
         if b"async" not in file.read():
             return
     import_asyncio()
+
+
+def _prepare_clients(path: str) -> None:
+    """Imports the capability clients that the controller seems to use, so that no request has to."""
+    with open(path, "rb") as file:
+        source = file.read()
+    # A controller without calls keeps even this module out of its forks.
+    if b"await" in source and any(name in source for name in _CLIENTS):
+        from magic._clients import prepare
+
+        prepare(source)
 
 
 def import_asyncio() -> None:

@@ -12,14 +12,14 @@ the message does not.
 
 from __future__ import annotations
 
-from magic._errors import CapabilityDenied, ControllerError, MagicError
+from magic._errors import BackendError, CapabilityDenied, ControllerError, DeadlineExceeded, MagicError
 from magic._log import bounded, json_safe, safe_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from traceback import TracebackException
 
-__all__ = ["MESSAGE_LIMIT", "Author", "describe"]
+__all__ = ["MESSAGE_LIMIT", "Author", "answer_of_group", "describe"]
 
 #: Characters kept of an exception's message.
 MESSAGE_LIMIT = 4 * 1024
@@ -29,6 +29,8 @@ TRACEBACK_LIMIT = 16 * 1024
 _FRAMES = 100
 #: Exceptions of one chain or group that are shown.
 _EXCEPTIONS = 32
+#: What a capability call raises when the supervisor answers it with an error.
+_ANSWERS = (CapabilityDenied, BackendError, DeadlineExceeded)
 #: Characters kept of an author's code.
 _CODE_LIMIT = 128
 
@@ -91,7 +93,7 @@ def describe(error: BaseException, author: Author) -> dict[str, object]:
     """The ``error`` member of the last frame for an exception that left the controller."""
     if isinstance(error, SystemExit):
         return {"kind": "exited", "status": _exit_status(error)}
-    culprit: BaseException = _denial_of_group(error) or error
+    culprit: BaseException = answer_of_group(error) or error
     kind = "raised"
     code: str | None = None
     details: object = None
@@ -101,7 +103,9 @@ def describe(error: BaseException, author: Author) -> dict[str, object]:
             kind = "denied"
         elif isinstance(culprit, MemoryError):
             kind = "memory"
-        if isinstance(culprit, (CapabilityDenied, ControllerError)) and culprit.code is not None:
+        # The supervisor recognizes the failure of a call that it answered itself
+        # by the code; whatever claims one that it did not give is just raised.
+        if isinstance(culprit, (*_ANSWERS, ControllerError)) and culprit.code is not None:
             code = safe_text(culprit.code, _CODE_LIMIT)
         if isinstance(culprit, MagicError):
             details = json_safe(culprit.details) if isinstance(culprit.details, dict) else None
@@ -120,19 +124,19 @@ def describe(error: BaseException, author: Author) -> dict[str, object]:
     }
 
 
-def _denial_of_group(error: BaseException) -> CapabilityDenied | None:
-    """A TaskGroup wraps what its tasks raise; a group of nothing but denials is a denial."""
+def answer_of_group(error: BaseException) -> MagicError | None:
+    """A TaskGroup wraps what its tasks raise: a group of nothing but denials is a denial, and so on."""
     if not isinstance(error, BaseExceptionGroup):
         return None
     waiting: list[BaseException] = [error]
-    first: CapabilityDenied | None = None
+    first: MagicError | None = None
     for _ in range(1000):
         if not waiting:
             return first
         member = waiting.pop()
         if isinstance(member, BaseExceptionGroup):
             waiting.extend(reversed(member.exceptions))
-        elif isinstance(member, CapabilityDenied):
+        elif isinstance(member, _ANSWERS) and (first is None or type(member) is type(first)):
             first = first or member
         else:
             return None

@@ -1,25 +1,4 @@
-"""Runs a controller in a test, in this very process, with a broker that answers as told.
-
-    from magic.testing import FakeBroker, run
-
-    def test_it_sums() -> None:
-        assert run("controllers/sums/controller.py", {"numbers": [1, 2]}) == {"sum": 3}
-
-What is the same as in the runtime: the finding of the entry point, the making
-of the controller object, the passage of input and output through JSON with the
-same refusals, the log, the context, and that a capability which the contract
-does not declare raises CapabilityDenied with E2001.
-
-What is not: there is no sandbox and no limit, the schemas are not applied, the
-allowances of a capability (tables, hosts, keys) are not looked at, and policy
-is not asked. ``magic run`` does all of that, and is the last word.
-
-The contract is found through the decorator. A JSON contract is read directly;
-a YAML one is parsed by the ``magic`` program (on PATH, or named by
-MAGIC_BINARY), since two parsers would come to differ. Without the program pass
-``contract=`` as a dict; otherwise capability calls are refused with a message
-that says so, and controllers without capabilities run as they are.
-"""
+"""Finds a controller and its contract, and runs one request of it in this process."""
 
 from __future__ import annotations
 
@@ -39,106 +18,15 @@ from typing import Any
 
 from magic._context import Caller, RequestContext
 from magic._contract import MARK
-from magic._errors import BackendError, CapabilityDenied, MagicError, OutputError
-from magic._output import encode_message, encode_output
+from magic._errors import MagicError, OutputError
+from magic._output import encode_output
 from magic._runner._entry import Entry, LoadFailure, entry_of, find
 from magic._session import Session
+from magic.testing._broker import FakeBroker
 
-__all__ = ["FakeBroker", "load", "run", "run_async"]
+__all__ = ["load", "run", "run_async"]
 
 _numbers = itertools.count(1)
-
-#: The capability that each call needs; metrics are declared under ``observability``.
-_CAPABILITY = {
-    "db.query": "db:read",
-    "db.query_one": "db:read",
-    "db.count": "db:read",
-    "db.insert": "db:write",
-    "db.update": "db:write",
-    "db.delete": "db:write",
-    "db.raw": "db:rawsql",
-    "http.request": "http:egress",
-    "secrets.get": "secrets:read",
-    "cache.get": "cache:read",
-    "cache.set": "cache:write",
-    "cache.delete": "cache:write",
-    "queue.publish": "queue:publish",
-    "queue.receive": "queue:subscribe",
-    "queue.ack": "queue:subscribe",
-    "fs.temp": "fs:temp",
-}
-
-
-class FakeBroker:
-    """Answers capability calls, and remembers calls and log lines.
-
-    ``answers`` maps a call's name, for example ``"db.query_one"``, to its
-    result, to an exception to raise, or to a function of the call's parameters.
-    """
-
-    def __init__(self, answers: Mapping[str, object] | None = None) -> None:
-        self.answers = dict(answers or {})
-        #: Every allowed call, in order, as (name, parameters).
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        #: Every log line, in order, as level, message and fields.
-        self.logs: list[dict[str, Any]] = []
-        self._contract: Mapping[str, Any] | None = None
-        self._reason = ""
-
-    def bind(self, contract: Mapping[str, Any] | None, reason: str) -> None:
-        """Says which contract to enforce, or why there is none; ``run`` does it."""
-        self._contract = contract
-        self._reason = reason
-
-    async def call(self, method: str, params: dict[str, object]) -> Any:
-        """Decides and answers one call."""
-        # Through JSON, so that a test sees what the supervisor would.
-        try:
-            sent = json.loads(encode_output(params))
-        except OutputError as error:
-            raise MagicError(f"the parameter {error.path} of {method} cannot be sent: {error}") from None
-        self._check(method, sent)
-        self.calls.append((method, sent))
-        if method not in self.answers:
-            raise BackendError(f"the test has no answer for {method}: give FakeBroker({{{method!r}: ...}})")
-        answer = self.answers[method]
-        if isinstance(answer, BaseException):
-            raise answer
-        if callable(answer):
-            answer = answer(sent)
-            if inspect.isawaitable(answer):
-                answer = await answer
-        return json.loads(encode_output(answer))
-
-    def notify(self, method: str, params: dict[str, object]) -> None:
-        """Keeps a log line."""
-        if method == "log":
-            self.logs.append(json.loads(encode_message(params)))
-
-    def _check(self, method: str, params: Mapping[str, Any]) -> None:
-        if self._contract is None:
-            raise MagicError(f"{method} cannot be allowed or refused, since the contract is not known: {self._reason}")
-        if method.startswith("metrics."):
-            observability = self._contract.get("observability") or {}
-            if params.get("name") in (observability.get("metrics") or []):
-                return
-            needed = f"observability.metrics: [{params.get('name')}]"
-        else:
-            needed = _CAPABILITY[method]
-            if needed in _declared(self._contract):
-                return
-        raise CapabilityDenied(
-            f"{method} needs {needed}, which the contract does not declare",
-            code="E2001",
-            details={"capability": needed, "call": method},
-        )
-
-
-def _declared(contract: Mapping[str, Any]) -> set[str]:
-    names: set[str] = set()
-    for item in contract.get("capabilities") or []:
-        names.update(item if isinstance(item, Mapping) else [item])
-    return names
 
 
 def load(path: str | Path) -> Callable[..., Any]:
@@ -186,8 +74,9 @@ def run(
 
     ``controller`` is a path, a folder, or the class or function itself.
     Whatever the controller raises comes out unchanged; an output that is not
-    JSON raises OutputError. ``timeout`` (seconds) sets the context's deadline
-    and is not enforced.
+    JSON raises OutputError. Either way the run has failed and leaves nothing
+    behind in the broker. ``timeout`` (seconds) sets the context's deadline and
+    is not enforced.
     """
     return asyncio.run(
         run_async(controller, input, contract=contract, broker=broker, caller=caller, roles=roles, timeout=timeout)
@@ -211,8 +100,6 @@ async def run_async(
         entry = entry_of(target, document.get("name") if document else None)
     except LoadFailure as failure:
         raise _explained(failure) from None
-    broker = broker or FakeBroker()
-    broker.bind(document, reason)
     context = RequestContext(
         request_id=f"req_test{next(_numbers)}",
         deadline=time.monotonic() + timeout,
@@ -224,8 +111,16 @@ async def run_async(
         value = json.loads(encode_output(input))
     except OutputError as error:
         raise MagicError(f"the test's input is not JSON at {error.path or 'the top'}: {error}") from None
-    result = await _execute(entry, value, Session(broker, context))
-    return json.loads(encode_output(result))
+    broker = broker or FakeBroker()
+    broker.bind(document, reason)
+    succeeded = False
+    try:
+        result = await _execute(entry, value, Session(broker, context))
+        output = json.loads(encode_output(result))
+        succeeded = True
+        return output
+    finally:
+        broker.end(succeeded=succeeded)
 
 
 async def _execute(entry: Entry, value: object, session: Session) -> object:

@@ -1,0 +1,52 @@
+"""What all measurements share: load over HTTP, medians with their spread, and where results are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+CORES = os.cpu_count() or 1
+
+Figures = dict[str, float]
+Spread = tuple[float, float, float]
+
+
+def over_http(url: str, controller: str, connections: int, seconds: int) -> Figures:
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(HERE / "post.lua")]
+    output = subprocess.run([*command, f"{url}/api/execute/{controller}"], check=True, capture_output=True, text=True)
+    figures: Figures = json.loads(output.stdout.strip().splitlines()[-1])
+    if figures["failed"]:
+        sys.exit(f"{figures['failed']} requests failed; the figures would mean nothing")
+    return figures
+
+
+def spread(values: list[float]) -> Spread:
+    """Least, median and greatest."""
+    return (min(values), statistics.median(values), max(values))
+
+
+def summarize(taken: list[Figures]) -> dict[str, Spread]:
+    """The spread of each figure over all rounds."""
+    return {name: spread([figures[name] for figures in taken]) for name in taken[0] if name != "failed"}
+
+
+def show(summary: dict[str, dict[str, Spread]]) -> None:
+    width = max(map(len, summary), default=0) + 2
+    print(f"{'row':{width}} {'figure':22} {'median':>10} {'least':>10} {'greatest':>10}")
+    for row, figures in summary.items():
+        for name, (least, median, greatest) in figures.items():
+            print(f"{row:{width}} {name:22} {median:10.2f} {least:10.2f} {greatest:10.2f}")
+
+
+def keep(results: dict[str, object], suffix: str = "") -> None:
+    """Writes the results below the name of the commit."""
+    command = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    path = HERE / "results" / f"{commit or 'unknown'}{suffix}.json"
+    path.write_text(json.dumps({"commit": commit, "cores": CORES, **results}, indent=2) + "\n")
+    print(f"kept in {path.relative_to(HERE.parent)}")

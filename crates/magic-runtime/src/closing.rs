@@ -1,0 +1,228 @@
+//! How a request ends: with everything it did, or with nothing.
+//!
+//! From the moment a request has sessions until it is answered, a [`Closing`]
+//! owns them, and there are three ways out of it. `succeed` makes records,
+//! commit and the record of the end durable in that order and gives the answer
+//! back; `fail` undoes and records; dropping it, as a client that goes away
+//! does, fails without anybody to tell. The first two run in a task of their
+//! own: a commit that was begun is never abandoned half-way because somebody
+//! hung up.
+
+use crate::idempotency::Claimed;
+use crate::request::StartedBy;
+use crate::runtime::Shared;
+use crate::sinks::Sinks;
+use magic_broker::Capabilities;
+use magic_broker::db::{CommitError, IdempotentAnswer};
+use magic_contract::{ErrorCode, Failure, Reason};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A request that has not ended yet.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) capabilities: Arc<Capabilities>,
+    pub(crate) sinks: Arc<Sinks>,
+    /// The right to store the answer, if the client named the request.
+    pub(crate) claim: Option<Claimed>,
+    pub(crate) arrived: Instant,
+    /// The message that started it, for the record.
+    pub(crate) started_by: Option<StartedBy>,
+}
+
+impl Closing {
+    pub(crate) fn new(open: Open) -> Self {
+        Self { open: Some(open) }
+    }
+
+    /// Commits, and returns the output when everything about it is durable.
+    ///
+    /// # Errors
+    ///
+    /// The failure to answer instead; its details say what became of the
+    /// effects if that is not nothing.
+    pub(crate) async fn succeed(mut self, output: Value) -> Result<Value, Failure> {
+        let Some(open) = self.open.take() else {
+            return Ok(output);
+        };
+        if open.claim.is_none() && open.sinks.calls() == 0 && !open.capabilities.has_effects() {
+            // Nothing was done that anybody could rely on; the record follows.
+            open.record(Ok(()), "none");
+            return Ok(output);
+        }
+        in_a_task(async move {
+            match open.commit(&output).await {
+                Ok(()) => Ok(output),
+                Err(failure) => Err(failure),
+            }
+        })
+        .await
+    }
+
+    /// Undoes, records, and returns the failure as it may be shown.
+    pub(crate) async fn fail(mut self, failure: Failure) -> Failure {
+        let Some(open) = self.open.take() else {
+            return failure;
+        };
+        let failure = open.redacted(failure);
+        if open.claim.is_none() && open.sinks.calls() == 0 {
+            open.record(Err(&failure), "none");
+            // Received messages may still have to be given back.
+            drop(open);
+            return failure;
+        }
+        let ended = in_a_task(async move {
+            open.undo().await;
+            open.record(Err(&failure), "none");
+            // An answer without its records would be one that was never given;
+            // but this one says that nothing was done, and stays true.
+            match open.sinks.durable().await {
+                Ok(()) => Err(failure),
+                Err(unrecorded) => Err(unrecorded),
+            }
+        });
+        match ended.await {
+            Ok(()) => unreachable_end(),
+            Err(failure) => failure,
+        }
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        tokio::spawn(async move {
+            open.undo().await;
+            let mut facts = open.facts("none");
+            facts.insert("abandoned".to_owned(), json!(true));
+            open.sinks.execution(None, open.arrived.elapsed(), facts);
+        });
+    }
+}
+
+impl Open {
+    /// audit intent durable -> commit -> result recorded -> record durable.
+    async fn commit(&self, output: &Value) -> Result<(), Failure> {
+        if let Err(unrecorded) = self.sinks.durable().await {
+            self.undo().await;
+            return Err(unrecorded);
+        }
+        let text = self.claim.as_ref().map(|claim| claim.stored(output));
+        let answer = self.claim.as_ref().zip(text.as_deref());
+        let answer = answer.map(|(claim, answer)| IdempotentAnswer {
+            token: &claim.token,
+            answer,
+            version: &claim.version,
+        });
+        let had_effects = self.capabilities.has_effects();
+        match self.capabilities.commit(answer).await {
+            Ok(settled) => {
+                self.record(Ok(()), if had_effects { "committed" } else { "none" });
+                let delivered = async {
+                    if settled.touches_cache
+                        && let Some(services) = &self.shared.services
+                    {
+                        services.deliverer.settled().await;
+                    }
+                };
+                let (recorded, ()) = tokio::join!(self.sinks.durable(), delivered);
+                recorded.map_err(|failure| failure.with_detail("effects", "committed"))
+            }
+            Err(CommitError::RolledBack(failure)) => {
+                let failure = self.redacted(failure);
+                self.release_claim().await;
+                self.record(Err(&failure), "none");
+                self.sinks.durable().await?;
+                Err(failure)
+            }
+            Err(CommitError::Unknown(failure)) => {
+                let failure = self.redacted(failure).with_detail("effects", "unknown");
+                // The claim is left to its lease: if the commit took place, the
+                // answer is stored, and who asks again gets it.
+                self.record(Err(&failure), "unknown");
+                // That it is unknown matters more than that the log has stopped.
+                if let Err(unrecorded) = self.sinks.durable().await {
+                    tracing::error!(internal = unrecorded.internal, "{}", unrecorded.message);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn undo(&self) {
+        self.capabilities.abandon().await;
+        self.release_claim().await;
+    }
+
+    async fn release_claim(&self) {
+        if let (Some(claim), Some(services)) = (&self.claim, &self.shared.services) {
+            let keys = services.backends.database.idempotency();
+            if let Err(failure) = keys.release(&claim.token).await {
+                tracing::warn!(
+                    internal = failure.internal,
+                    "an Idempotency-Key stays claimed until its lease ends: {}",
+                    failure.message
+                );
+            }
+        }
+    }
+
+    fn record(&self, ended: Result<(), &Failure>, effects: &str) {
+        let facts = self.facts(effects);
+        self.sinks
+            .execution(Some(ended), self.arrived.elapsed(), facts);
+    }
+
+    fn facts(&self, effects: &str) -> Map<String, Value> {
+        // What took place call by call is told by the calls' own records.
+        let at_once = self.capabilities.is_immediate() && self.sinks.calls() > 0;
+        let effects = if at_once { "immediate" } else { effects };
+        let mut facts = Map::from_iter([
+            ("effects".to_owned(), json!(effects)),
+            ("calls".to_owned(), json!(self.sinks.calls())),
+        ]);
+        if let Some(message) = &self.started_by {
+            facts.insert("trigger".to_owned(), json!(message));
+        }
+        facts
+    }
+
+    /// The failure without this request's secrets.
+    fn redacted(&self, mut failure: Failure) -> Failure {
+        let redactor = &self.sinks.redactor;
+        failure.message = redactor.text(&failure.message).into_owned();
+        redactor.members(&mut failure.details);
+        failure.internal = failure
+            .internal
+            .map(|text| redactor.text(&text).into_owned().into_boxed_str());
+        failure
+    }
+}
+
+/// Runs to the end whoever waits for it.
+async fn in_a_task<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        Err(Failure::new(
+            ErrorCode::ControllerFailed,
+            "the request could not be ended",
+        )
+        .with_reason(Reason::Internal)
+        .with_internal(error.to_string()))
+    })
+}
+
+/// The task of `fail` has no other way out than a failure.
+fn unreachable_end() -> Failure {
+    Failure::new(ErrorCode::ControllerFailed, "the request failed").with_reason(Reason::Internal)
+}

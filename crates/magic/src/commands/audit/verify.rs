@@ -1,0 +1,135 @@
+//! `magic audit verify`: is the log as it was written, and where does it first differ?
+//!
+//! The head is asked for unless somebody says that there is none, because without it a log that was cut off looks whole. The
+//! public key beside the log proves only that log and key belong together; whoever may have replaced both needs to be caught
+//! with a copy of the key, so the answer always says which key it was.
+
+use std::path::PathBuf;
+
+use magic_store::{AuditPublicKey, AuditVerifyError, Verified, verify_audit};
+use serde_json::json;
+
+use super::LogArguments;
+use crate::cli::Ended;
+use crate::output::Output;
+use crate::settings::Settings;
+use crate::terminal::escaped;
+
+/// The arguments of `magic audit verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    log: LogArguments,
+    /// The head that the log must reach, instead of the one in the data folder
+    #[arg(long, value_name = "FILE")]
+    head: Option<PathBuf>,
+    /// Verify without a head; a cut-off end is not seen then
+    #[arg(long, conflicts_with = "head")]
+    no_head: bool,
+    /// A copy of the public key that was kept elsewhere, instead of the one in the data folder
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    settings: &Settings,
+    output: Output,
+) -> anyhow::Result<Ended> {
+    let places = arguments.log.places(settings)?;
+    let public_key = arguments
+        .public_key
+        .as_ref()
+        .unwrap_or(&places.public_key_file);
+    let head = arguments.head.as_ref().unwrap_or(&places.head_file);
+    let key = AuditPublicKey::read(public_key)?;
+    let head = (!arguments.no_head).then_some(head.as_path());
+    match verify_audit(&places.directory, head, &key) {
+        Ok(verified) => {
+            report(&verified, &key, arguments.public_key.is_some(), output)?;
+            Ok(Ended::Done)
+        }
+        Err(error) if error.is_about_the_log() => {
+            refuse(&error, &key, output)?;
+            Ok(Ended::Refused)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn report(
+    verified: &Verified,
+    key: &AuditPublicKey,
+    pinned: bool,
+    output: Output,
+) -> anyhow::Result<()> {
+    if output.is_json() {
+        return output.json(&json!({
+            "valid": true, "key": key.to_string(), "verified": verified,
+        }));
+    }
+    output.data(&format!(
+        "verified: {} records and {} checkpoints of {}, up to {} with hash {}",
+        verified.records, verified.checkpoints, verified.node, verified.last, verified.hash
+    ))?;
+    match verified.head {
+        Some(head) => output.talk(&format!("complete up to {head}, as the head says")),
+        None => output.talk("without a head: whether records are missing at the end is not known"),
+    }
+    if verified.unsigned > 0 {
+        output.talk(&format!(
+            "the last {} records are not signed yet; only the chain and the head speak for them",
+            verified.unsigned
+        ));
+    }
+    if verified.unfinished_bytes > 0 {
+        output.talk(&format!(
+            "{} bytes after the last record are an unfinished line: it is being written, or a crash left it; \
+             a start of the server cuts it off and keeps it",
+            verified.unfinished_bytes
+        ));
+    }
+    output.talk(&format!("signed with {key}"));
+    if !pinned {
+        output.talk(
+            "whoever replaces the log can replace the key beside it: compare it, or name a copy that you kept with --public-key FILE",
+        );
+    }
+    Ok(())
+}
+
+fn refuse(error: &AuditVerifyError, key: &AuditPublicKey, output: Output) -> anyhow::Result<()> {
+    let bad = match error {
+        AuditVerifyError::Bad(bad) => Some(bad),
+        _ => None,
+    };
+    if output.is_json() {
+        return output.json(&json!({
+            "valid": false, "key": key.to_string(), "error": error.to_string(), "first_bad": bad,
+        }));
+    }
+    match bad {
+        Some(bad) => {
+            output.data(&format!("first bad record: {}", bad.seq))?;
+            output.talk(&format!("error: {}", escaped(&bad.what)));
+            output.talk(&format!(
+                "  it shows in {} line {}",
+                escaped(&bad.segment),
+                bad.line
+            ));
+            output.talk(&format!(
+                "  = help: everything before {} is as it was written; keep the folder as it is, and compare it with a backup",
+                bad.seq
+            ));
+        }
+        None => {
+            output.talk(&format!("error: {}", escaped(&error.to_string())));
+            if matches!(error, AuditVerifyError::HeadMissing(_)) {
+                output.talk(
+                    "  = help: name a head that you kept with --head FILE, or verify what is there with --no-head",
+                );
+            }
+        }
+    }
+    Ok(())
+}

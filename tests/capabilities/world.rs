@@ -1,0 +1,196 @@
+//! A server with its back ends, and a look at what they hold that does not go through the server.
+
+use crate::support::postgres::Postgres;
+use crate::support::redis::Redis;
+use crate::support::server::{Controllers, Server};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// The name of the database on PostgreSQL.
+const DATABASE: &str = "app";
+
+/// What is behind the server.
+pub(crate) enum Database {
+    Sqlite,
+    Postgres(Postgres),
+}
+
+pub(crate) struct World {
+    // Dropped first, so that it does not complain about what is gone.
+    pub(crate) server: Server,
+    pub(crate) database: Database,
+    pub(crate) redis: Option<Redis>,
+}
+
+impl World {
+    /// Everything embedded.
+    pub(crate) fn embedded(controllers: Controllers, tables: &str) -> Self {
+        Self::start(controllers, tables, Database::Sqlite, None)
+    }
+
+    pub(crate) fn on_postgres(controllers: Controllers, tables: &str) -> Self {
+        let postgres = Postgres::start();
+        postgres.database(DATABASE);
+        Self::start(controllers, tables, Database::Postgres(postgres), None)
+    }
+
+    pub(crate) fn with_redis(controllers: Controllers, tables: &str) -> Self {
+        Self::start(controllers, tables, Database::Sqlite, Some(Redis::start()))
+    }
+
+    fn start(
+        controllers: Controllers,
+        tables: &str,
+        database: Database,
+        redis: Option<Redis>,
+    ) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let urls = urls(&database, redis.as_ref());
+        migrate(data.path(), &pairs(&urls), tables);
+        let server = Server::start_on(data, controllers, &pairs(&urls), &[]);
+        Self {
+            server,
+            database,
+            redis,
+        }
+    }
+
+    /// Kills the server as nothing can prepare for, and starts it again on what it left.
+    pub(crate) fn restart(self) -> Self {
+        let Self {
+            server,
+            database,
+            redis,
+        } = self;
+        let (data, controllers) = server.kill();
+        let urls = urls(&database, redis.as_ref());
+        let server = Server::start_on(data, controllers, &pairs(&urls), &[]);
+        Self {
+            server,
+            database,
+            redis,
+        }
+    }
+
+    /// Every value of the first column of a query.
+    pub(crate) fn column(&self, sql: &str) -> Vec<String> {
+        self.columns(&[sql]).remove(0)
+    }
+
+    /// The first columns of several queries.
+    pub(crate) fn columns(&self, queries: &[&str]) -> Vec<Vec<String>> {
+        match &self.database {
+            Database::Postgres(postgres) => {
+                let lines = |sql: &&str| {
+                    let text = postgres.sql(DATABASE, sql);
+                    text.lines().map(str::to_owned).collect()
+                };
+                queries.iter().map(lines).collect()
+            }
+            Database::Sqlite => self.sqlite("controllers.db", queries),
+        }
+    }
+
+    /// Effects that are committed and not delivered.
+    pub(crate) fn outbox(&self) -> usize {
+        let table = match self.database {
+            Database::Postgres(_) => "magic.outbox",
+            Database::Sqlite => "magic_outbox",
+        };
+        self.column(&format!("SELECT sequence FROM {table}")).len()
+    }
+
+    /// The bodies of all messages of a shared embedded queue, hidden ones included, in order of their text.
+    pub(crate) fn messages(&self, queue: &str) -> Vec<String> {
+        self.messages_of(&[queue]).remove(0)
+    }
+
+    /// The same for several queues.
+    pub(crate) fn messages_of(&self, queues: &[&str]) -> Vec<Vec<String>> {
+        let queries: Vec<String> = queues
+            .iter()
+            .map(|queue| {
+                format!("SELECT body FROM messages WHERE queue = 's/{queue}' ORDER BY body")
+            })
+            .collect();
+        let queries: Vec<&str> = queries.iter().map(String::as_str).collect();
+        self.sqlite("queue.db", &queries)
+    }
+
+    fn sqlite(&self, file: &str, queries: &[&str]) -> Vec<Vec<String>> {
+        let script = "
+import json, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], timeout=30)
+print(json.dumps([[str(row[0]) for row in database.execute(query)] for query in sys.argv[2:]]))
+";
+        let output = Command::new("python3")
+            .args(["-I", "-S", "-c", script])
+            .arg(self.server.data.path().join("data").join(file))
+            .args(queries)
+            .output()
+            .expect("Python with sqlite3");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{queries:?}: {said}");
+        serde_json::from_slice(&output.stdout).expect("lists of texts")
+    }
+
+    /// The audit records of that kind.
+    pub(crate) fn records(&self, kind: &str) -> Vec<Value> {
+        let output = Command::new(env!("CARGO_BIN_EXE_magic"))
+            .arg("--data-dir")
+            .arg(self.server.data.path().join("data"))
+            .args(["audit", "export"])
+            .output()
+            .expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        String::from_utf8(output.stdout)
+            .expect("UTF-8")
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("a JSON line"))
+            .filter(|record| record["kind"] == kind)
+            .collect()
+    }
+
+    /// The record of how a request ended.
+    pub(crate) fn execution(&self, request: &str) -> Option<Value> {
+        self.records("execution")
+            .into_iter()
+            .find(|record| record["request_id"] == request)
+    }
+}
+
+fn urls(database: &Database, redis: Option<&Redis>) -> Vec<(&'static str, String)> {
+    let mut urls = Vec::new();
+    if let Database::Postgres(postgres) = database {
+        urls.push(("DATABASE_URL", postgres.url(DATABASE)));
+    }
+    if let Some(redis) = redis {
+        urls.push(("REDIS_URL", redis.url()));
+    }
+    urls
+}
+
+fn pairs<'a>(urls: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    urls.iter()
+        .map(|(name, url)| (*name, url.as_str()))
+        .collect()
+}
+
+/// The operator's way to make tables.
+pub(crate) fn migrate(data: &Path, environment: &[(&str, &str)], tables: &str) {
+    let folder = data.join("migrations");
+    std::fs::create_dir(&folder).expect("our own folder");
+    std::fs::write(folder.join("0001_tables.sql"), tables).expect("our own file");
+    let output = Command::new(env!("CARGO_BIN_EXE_magic"))
+        .arg("--data-dir")
+        .arg(data.join("data"))
+        .arg("migrate")
+        .arg(&folder)
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}

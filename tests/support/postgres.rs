@@ -1,0 +1,228 @@
+//! A real PostgreSQL of one test's own, on a unix socket and a loopback port.
+//!
+//! Making a cluster takes a second and is the same every time, so it is made once per build folder and
+//! copied. Nothing is synced: what such a server loses by a crash of the machine, no test asks for.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server; ended when dropped, and by the kernel if this process is killed.
+pub(crate) struct Postgres {
+    child: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Postgres {
+    /// Starts a server with one superuser, `postgres`, who needs no password.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open).expect("our own folder");
+        let data = folder.path().join("data");
+        run(
+            Command::new("cp").arg("-a").arg(template()).arg(&data),
+            "copy the cluster",
+        );
+        let port = free_port();
+        Self {
+            child: launch(folder.path(), &data, port),
+            folder,
+            port,
+        }
+        .ready()
+    }
+
+    /// The URL of a database.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes a new, empty database and returns its URL.
+    pub(crate) fn database(&self, name: &str) -> String {
+        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        self.url(name)
+    }
+
+    /// Runs SQL and returns what it prints, unaligned and without headers.
+    pub(crate) fn sql(&self, database: &str, text: &str) -> String {
+        let output = Command::new("psql")
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"])
+            .arg(self.url(database))
+            .args(["-c", text])
+            .output()
+            .expect("psql is installed with the server");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}: {said}");
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
+    }
+
+    /// Ends the server at once, as a crash would, and starts it again on the same port.
+    pub(crate) fn restart(mut self) -> Self {
+        self.stop();
+        let data = self.folder.path().join("data");
+        // A killed server leaves its lock behind, and its number may be somebody's by now.
+        let _ = std::fs::remove_file(data.join("postmaster.pid"));
+        self.child = launch(self.folder.path(), &data, self.port);
+        self.ready()
+    }
+
+    /// Ends the server at once.
+    pub(crate) fn stop(&mut self) {
+        // SIGQUIT is the server's own word for "immediately", and takes its processes along.
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+        let _ = self.child.wait();
+    }
+
+    fn ready(mut self) -> Self {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let asked = Command::new(bindir().join("pg_isready"))
+                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .status()
+                .expect("pg_isready is installed with the server");
+            if asked.success() {
+                return self;
+            }
+            let ended = self.child.try_wait().expect("a child of ours");
+            let log = self.folder.path().join("log");
+            let said = || std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(ended.is_none(), "PostgreSQL ended: {}", said());
+            assert!(
+                Instant::now() < deadline,
+                "PostgreSQL is not ready: {}",
+                said()
+            );
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn launch(folder: &Path, data: &Path, port: u16) -> Child {
+    let log = File::create(folder.join("log")).expect("a log file");
+    as_postgres(&bindir().join("postgres"))
+        .arg("-D")
+        .arg(data)
+        .args([
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "unix_socket_directories=",
+        ])
+        .args([
+            "-c",
+            "fsync=off",
+            "-c",
+            "shared_buffers=16MB",
+            "-c",
+            "max_connections=60",
+        ])
+        .args(["-p", &port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the server starts")
+}
+
+/// The server refuses to run as root, so root becomes its user.
+fn as_postgres(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    if rustix::process::geteuid().is_root() {
+        command.args([
+            "--reuid",
+            "postgres",
+            "--regid",
+            "postgres",
+            "--init-groups",
+        ]);
+    }
+    command.arg("--").arg(program);
+    command
+}
+
+fn bindir() -> PathBuf {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .filter(|path| path.join("postgres").exists())
+        .collect();
+    versions.sort();
+    versions
+        .pop()
+        .expect("PostgreSQL is missing; on Debian: apt-get install postgresql")
+}
+
+/// A cluster to copy, made by whoever needs it first.
+fn template() -> PathBuf {
+    let build = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let place = build.join("postgres-template");
+    std::fs::create_dir_all(build).expect("the build folder");
+    let mut lock = File::create(build.join("postgres-template.lock")).expect("a lock file");
+    lock.lock().expect("a lock");
+    let done = place.join("PG_VERSION.magic");
+    if !done.exists() {
+        let _ = std::fs::remove_dir_all(&place);
+        // Not made in place: the server's user cannot enter everybody's build folder.
+        let scratch = tempfile::tempdir().expect("a temporary folder");
+        std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777))
+            .expect("our own folder");
+        let made = scratch.path().join("data");
+        run(
+            as_postgres(&bindir().join("initdb"))
+                .arg("-D")
+                .arg(&made)
+                .args([
+                    "-U",
+                    "postgres",
+                    "-A",
+                    "trust",
+                    "-E",
+                    "UTF8",
+                    "--locale=C",
+                    "-N",
+                ]),
+            "make a cluster",
+        );
+        run(
+            Command::new("cp").arg("-a").arg(&made).arg(&place),
+            "keep the cluster",
+        );
+        std::fs::write(&done, "").expect("a mark");
+    }
+    lock.flush().expect("an open file");
+    place
+}
+
+fn run(command: &mut Command, what: &str) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {said}");
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port()
+}
