@@ -57,13 +57,9 @@ impl Closing {
             open.record(Ok(()), "none");
             return Ok(output);
         }
-        in_a_task(async move {
-            match open.commit(&output).await {
-                Ok(()) => Ok(output),
-                Err(failure) => Err(failure),
-            }
-        })
-        .await
+        in_a_task(async move { open.commit(&output).await.map(|()| output) })
+            .await
+            .flatten()
     }
 
     /// Undoes, records, and returns the failure as it may be shown.
@@ -78,20 +74,14 @@ impl Closing {
             drop(open);
             return failure;
         }
-        let ended = in_a_task(async move {
+        in_a_task(async move {
             open.undo().await;
             open.record(Err(&failure), "none");
-            // An answer without its records would be one that was never given;
-            // but this one says that nothing was done, and stays true.
-            match open.sinks.durable().await {
-                Ok(()) => Err(failure),
-                Err(unrecorded) => Err(unrecorded),
-            }
-        });
-        match ended.await {
-            Ok(()) => unreachable_end(),
-            Err(failure) => failure,
-        }
+            // What is not recorded is not answered, refusals included.
+            open.sinks.durable().await.err().unwrap_or(failure)
+        })
+        .await
+        .unwrap_or_else(|lost| lost)
     }
 }
 
@@ -209,20 +199,19 @@ impl Open {
 }
 
 /// Runs to the end whoever waits for it.
+///
+/// # Errors
+///
+/// E3003 with reason `internal` if the work did not get there.
 async fn in_a_task<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Failure> {
-    tokio::spawn(work).await.unwrap_or_else(|error| {
-        Err(Failure::new(
+    tokio::spawn(work).await.map_err(|error| {
+        Failure::new(
             ErrorCode::ControllerFailed,
             "the request could not be ended",
         )
         .with_reason(Reason::Internal)
-        .with_internal(error.to_string()))
+        .with_internal(error.to_string())
     })
-}
-
-/// The task of `fail` has no other way out than a failure.
-fn unreachable_end() -> Failure {
-    Failure::new(ErrorCode::ControllerFailed, "the request failed").with_reason(Reason::Internal)
 }
