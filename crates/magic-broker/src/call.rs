@@ -30,9 +30,8 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// When the request's time is up.
     pub(crate) deadline: Instant,
+    grant: &'a Grant,
     allowance: &'a Allowance,
-    grant: Option<&'a Grant>,
-    policy_hash: &'a str,
     audit: &'a dyn AuditSink,
     facts: Map<String, Value>,
     /// The rule that allowed: for the last target that was judged, or for the
@@ -45,28 +44,33 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A call that the grant allows as such; its targets are yet to be judged.
-    pub(crate) fn new(
+    /// Begins a call that the grant allows as such; its targets are yet to be
+    /// judged.
+    ///
+    /// # Errors
+    ///
+    /// E2001 or E2002, and nothing is recorded: there is no call.
+    pub(crate) fn begin(
         id: u64,
         method: Method,
         deadline: Instant,
-        (allowance, policy_hash): (&'a Allowance, &'a str),
+        grant: &'a Grant,
         audit: &'a dyn AuditSink,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Failure> {
+        let allowance = grant.check(method.capability())?;
+        Ok(Self {
             id,
             method,
             deadline,
+            grant,
             allowance,
-            grant: None,
-            policy_hash,
             audit,
             facts: Map::new(),
             rule: allowance.rule().clone(),
             would_deny: allowance.reported().to_vec(),
             begun: Instant::now(),
             recorded: false,
-        }
+        })
     }
 
     /// The capability as the contract declares it, with its lists and limits.
@@ -74,24 +78,18 @@ impl<'a> Call<'a> {
         self.allowance.capability()
     }
 
-    /// The same call with all of the rights that its own is one of.
-    pub(crate) fn under(mut self, grant: &'a Grant) -> Self {
-        self.grant = Some(grant);
-        self
-    }
-
     /// The right to use another capability, for a call that may touch it too.
     pub(crate) fn granted(&self, kind: CapabilityKind) -> Option<&'a Allowance> {
-        self.grant?.check(kind).ok()
+        self.grant.check(kind).ok()
     }
 
     /// What the policy of this call opens beyond the public addresses.
-    pub(crate) fn address_rules(&self) -> Option<AddressRules> {
-        let policy = self.grant?.policy();
-        Some(AddressRules {
+    pub(crate) fn address_rules(&self) -> AddressRules {
+        let policy = self.grant.policy();
+        AddressRules {
             classes: policy.address_classes.clone(),
             ranges: policy.address_ranges.clone(),
-        })
+        }
     }
 
     /// Judges one target; every capability asks before it acts.
@@ -127,7 +125,7 @@ impl<'a> Call<'a> {
                 call: self.id,
                 method: self.method,
                 facts: &self.facts,
-                policy_hash: self.policy_hash,
+                policy_hash: self.grant.policy_hash(),
             })
             .await
     }
@@ -154,7 +152,7 @@ impl<'a> Call<'a> {
             capability: Some(self.method.capability()),
             ending,
             facts: &self.facts,
-            policy_hash: self.policy_hash,
+            policy_hash: self.grant.policy_hash(),
             rule: Some(&self.rule),
             would_deny: &self.would_deny,
             duration: self.begun.elapsed(),
@@ -211,10 +209,8 @@ mod tests {
         )
         .unwrap();
         let grant = Grant::derive(&contract, &policy);
-        let allowance = grant.check(CapabilityKind::DbRead).unwrap();
         let noted = Noted::default();
-        let judged = (allowance, grant.policy_hash());
-        let mut call = Call::new(1, Method::DbQuery, Instant::now(), judged, &noted);
+        let mut call = Call::begin(1, Method::DbQuery, Instant::now(), &grant, &noted).unwrap();
         for (table, allowed) in [
             ("pay", true),
             ("pay", true),

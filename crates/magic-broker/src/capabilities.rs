@@ -16,7 +16,7 @@ use crate::capability::Method;
 use crate::db::{Access, Commit, CommitError, Database, DatabaseSession, IdempotentAnswer, Limits};
 use crate::effects::{Effect, Held, HeldLimits};
 use crate::files;
-use crate::http::{AddressRules, Egress, EgressSession};
+use crate::http::{Egress, EgressSession};
 use crate::problem;
 use crate::queue::{QueueSession, Queues};
 use crate::secrets::{Redactor, Secrets, SecretsSession};
@@ -57,8 +57,6 @@ pub struct RequestFacts {
     pub access: Access,
     /// Rows that it may change at most, whatever its contract says.
     pub rows: u64,
-    /// Which addresses the policy opens beyond the public ones.
-    pub addresses: AddressRules,
     /// When its time is up.
     pub deadline: Instant,
     /// The directory that its sandbox lends it, as it is called there.
@@ -140,11 +138,7 @@ impl Capabilities {
             ),
             backend: backends.database.clone(),
             rows_left: Mutex::new(facts.rows),
-            egress: EgressSession::new(
-                backends.egress.clone(),
-                facts.addresses.clone(),
-                secrets.clone(),
-            ),
+            egress: EgressSession::new(backends.egress.clone(), secrets.clone()),
             secrets,
             queue: QueueSession::new(
                 backends.queues.clone(),
@@ -272,9 +266,8 @@ impl Capabilities {
 
 impl Sessions {
     async fn database(&self, call: &mut Call<'_>, params: &str) -> Result<String, Failure> {
-        let writes = call.granted(CapabilityKind::DbWrite);
         match self.facts.effects {
-            Effects::OnSuccess => self.database.perform(call, params, writes).await,
+            Effects::OnSuccess => self.database.perform(call, params).await,
             Effects::Immediate => self.at_once(call, params).await,
         }
     }
@@ -288,12 +281,11 @@ impl Sessions {
             self.facts.deadline,
             limits(*rows_left),
         );
-        let writes = call.granted(CapabilityKind::DbWrite);
         if call.method.capability() != CapabilityKind::DbRead {
             // What is committed at once cannot be taken back.
             call.announce().await?;
         }
-        let performed = session.perform(call, params, writes).await;
+        let performed = session.perform(call, params).await;
         if performed.is_err() {
             session.rollback().await;
         }

@@ -338,11 +338,8 @@ async fn perform(
     params: String,
 ) -> Answered {
     let bytes = params.len();
-    let outcome = match grant.check(method.capability()) {
-        Ok(allowance) => {
-            let judged = (allowance, grant.policy_hash());
-            let mut call =
-                Call::new(id, method, around.deadline, judged, around.audit).under(&grant);
+    let outcome = match Call::begin(id, method, around.deadline, &grant, around.audit) {
+        Ok(mut call) => {
             // Framed before it is recorded, so that the record tells an answer that does not fit
             // as what the controller is told.
             let outcome = around

@@ -50,8 +50,7 @@ impl TestRequest {
 
     /// One call that the contract allows as such.
     pub(crate) fn call(&self, method: Method) -> Call<'_> {
-        let allowance = self.grant.check(method.capability()).unwrap();
-        Call::new(1, method, self.deadline, (allowance, ""), self)
+        Call::begin(1, method, self.deadline, &self.grant, self).unwrap()
     }
 }
 

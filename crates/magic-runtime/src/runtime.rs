@@ -17,7 +17,6 @@ use crate::triggers::{self, Triggers};
 use crate::version::{self, Version};
 use crate::{confinement, folder, invoke, levels};
 use magic_broker::db::Access;
-use magic_broker::http::AddressRules;
 use magic_broker::{Capabilities, GrantSource, RequestFacts};
 use magic_contract::{CapabilityKind, Explanation, Failure, NamedTarget, Policy};
 use magic_sandbox::{GroupError, Groups, Level, Spawner};
@@ -79,10 +78,6 @@ impl Shared {
                 raw: grant.check(CapabilityKind::DbRawsql).is_ok(),
             },
             rows: version::rows(&grant, policy.limits.rows),
-            addresses: AddressRules {
-                classes: policy.address_classes.clone(),
-                ranges: policy.address_ranges.clone(),
-            },
             deadline,
             temporary: version.temporary_bytes.map(|_| confinement::TEMPORARY),
             acknowledges: request

@@ -12,7 +12,7 @@
 //! that says so. So there is no half-finished call that a later one, or the
 //! commit, could build on.
 
-use magic_contract::{Allowance, ErrorCode, Failure, Reason};
+use magic_contract::{CapabilityKind, ErrorCode, Failure, Reason};
 use std::mem;
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
@@ -122,8 +122,7 @@ impl DatabaseSession {
         }
     }
 
-    /// Performs one call, after those that came before it. `writes` is what the
-    /// grant says of `db:write`, which raw SQL that changes rows needs beside its own.
+    /// Performs one call, after those that came before it.
     ///
     /// # Errors
     ///
@@ -132,7 +131,6 @@ impl DatabaseSession {
         &self,
         call: &mut Call<'_>,
         params: &str,
-        writes: Option<&Allowance>,
     ) -> Result<String, Failure> {
         let raw = call.method == Method::DbRaw;
         if raw {
@@ -143,7 +141,8 @@ impl DatabaseSession {
         let (connection, limits) = turn.parts()?;
         let catalog = self.database.catalog();
         let result = if raw {
-            let writes = writes.filter(|_| self.access.write);
+            let granted = call.granted(CapabilityKind::DbWrite);
+            let writes = granted.filter(|_| self.access.write);
             let work = super::perform_raw(connection, catalog, call, params, limits, writes);
             timeout_at(limit, work).await
         } else {

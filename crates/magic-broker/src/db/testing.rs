@@ -161,10 +161,9 @@ impl Bench {
     /// The same with the text of the parameters.
     pub(crate) async fn text(&mut self, method: &str, params: &str) -> Result<Value, Failure> {
         let method = Method::parse(method).expect("a method");
-        let allowance = self.grant.check(method.capability())?;
         let writes = self.grant.check(CapabilityKind::DbWrite).ok();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let mut call = Call::new(1, method, deadline, (allowance, ""), &NoAudit);
+        let mut call = Call::begin(1, method, deadline, &self.grant, &NoAudit)?;
         let (catalog, limits) = (&self.catalog, &mut self.limits);
         let result = match &mut self.database {
             Database::Sqlite(connection) => {

@@ -7,7 +7,7 @@ use crate::http::meter::{Meter, SessionBytes};
 use crate::http::redirect::Hop;
 use crate::http::request::{Asked, HeaderLine, header_value};
 use crate::http::resolve::ResolveError;
-use crate::http::{AddressRules, Egress, EgressLimits, EgressTarget, HeaderSecrets};
+use crate::http::{Egress, EgressLimits, EgressTarget, HeaderSecrets};
 use crate::http::{refusal, response};
 use crate::problem;
 use magic_contract::{Capability, ErrorCode, Failure, Host, HostPattern, HttpMethod, Target};
@@ -19,24 +19,18 @@ use tokio::time::{Instant, timeout_at};
 /// The egress of one execution.
 pub(crate) struct EgressSession {
     pub(super) egress: Arc<Egress>,
-    rules: AddressRules,
     secrets: Arc<dyn HeaderSecrets>,
     bytes: Arc<SessionBytes>,
     calls: Semaphore,
 }
 
 impl EgressSession {
-    /// A session under the address rules of the policy.
-    pub(crate) fn new(
-        egress: Arc<Egress>,
-        rules: AddressRules,
-        secrets: Arc<dyn HeaderSecrets>,
-    ) -> Self {
+    /// A session that has sent nothing yet.
+    pub(crate) fn new(egress: Arc<Egress>, secrets: Arc<dyn HeaderSecrets>) -> Self {
         let bytes = Arc::new(SessionBytes::new(egress.limits.session_bytes));
         let calls = Semaphore::new(egress.limits.session_calls);
         Self {
             egress,
-            rules,
             secrets,
             bytes,
             calls,
@@ -196,7 +190,7 @@ impl EgressSession {
             ));
         }
         // By the policy of this call, which may be newer than the request.
-        let rules = call.address_rules().unwrap_or_else(|| self.rules.clone());
+        let rules = call.address_rules();
         let blocked: Vec<_> = addresses
             .iter()
             .flat_map(|address| rules.judge(address.ip()))

@@ -10,7 +10,7 @@ use crate::capability::Method;
 use crate::problem;
 use crate::record::{AuditSink, CallRecord, Durable, Intent};
 use magic_contract::{
-    AddressClass, CapabilityKind, Contract, ErrorCode, Failure, Grant, Host, HostPattern, Policy,
+    AddressClass, Contract, ErrorCode, Failure, Grant, Host, HostPattern, Policy,
 };
 use serde_json::{Map, Value, json};
 use server::{Authority, Server};
@@ -139,11 +139,7 @@ impl Bench {
         self.session.get_or_init(|| {
             let resolver = Resolver::Table(self.names.clone());
             let egress = Egress::with_resolver(self.options.clone(), resolver).unwrap();
-            EgressSession::new(
-                Arc::new(egress),
-                self.rules.clone(),
-                Arc::clone(&self.secrets),
-            )
+            EgressSession::new(Arc::new(egress), Arc::clone(&self.secrets))
         })
     }
 
@@ -154,20 +150,16 @@ impl Bench {
         );
         let contract = Contract::parse(text.as_bytes(), "contract.yaml")
             .unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
-        Grant::derive(&contract, &Policy::development())
+        let mut policy = Policy::development();
+        policy.address_classes.clone_from(&self.rules.classes);
+        policy.address_ranges.clone_from(&self.rules.ranges);
+        Grant::derive(&contract, &policy)
     }
 
     async fn call(&self, params: Value) -> Done {
         let grant = self.grant();
-        let allowance = grant.check(CapabilityKind::HttpEgress).unwrap();
         let deadline = Instant::now() + self.deadline;
-        let mut call = Call::new(
-            1,
-            Method::HttpRequest,
-            deadline,
-            (allowance, ""),
-            &self.ledger,
-        );
+        let mut call = Call::begin(1, Method::HttpRequest, deadline, &grant, &self.ledger).unwrap();
         let result = self.session().perform(&mut call, &params.to_string()).await;
         Done {
             result: result.map(|text| serde_json::from_str(&text).unwrap()),

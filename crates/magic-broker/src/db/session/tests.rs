@@ -97,7 +97,7 @@ pub(super) async fn with_table() -> [TestDatabase; 2] {
 fn sessions_move_between_threads() {
     fn moves<T: Send>(_: T) {}
     fn all(session: &DatabaseSession, call: &mut Call<'_>) {
-        moves(session.perform(call, "", None));
+        moves(session.perform(call, ""));
         moves(session.commit(Commit::default()));
         moves(session.rollback());
     }

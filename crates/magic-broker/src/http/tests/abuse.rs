@@ -292,7 +292,7 @@ async fn slow_answers_end_in_time() {
 async fn slow_names_end_in_time() {
     let mut bench = Bench::allowing(&["a.example".to_owned()]);
     let egress = Egress::with_resolver(bench.options.clone(), Resolver::system(0)).unwrap();
-    let session = EgressSession::new(Arc::new(egress), bench.rules.clone(), Arc::new(NoSecrets));
+    let session = EgressSession::new(Arc::new(egress), Arc::new(NoSecrets));
     assert!(bench.session.set(session).is_ok());
     let params = json!({"method": "GET", "url": "https://a.example/", "timeout_ms": 100});
     let done = bench.call(params).await;

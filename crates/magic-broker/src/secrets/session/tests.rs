@@ -3,7 +3,7 @@
 use super::*;
 use crate::record::{AuditSink, CallRecord, Durable, Intent};
 use crate::secrets::{SecretStore, SecretsOptions, StorePaths};
-use magic_contract::{CapabilityKind, Contract, ErrorCode, Grant, Policy};
+use magic_contract::{Contract, ErrorCode, Grant, Policy};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -58,14 +58,8 @@ impl Fixture {
 
     async fn get(&self, line: &str, params: &Value) -> (Result<String, Failure>, Value) {
         let grant = grant(line, &Policy::development());
-        let allowance = grant.check(CapabilityKind::SecretsRead).expect("declared");
-        let mut call = Call::new(
-            1,
-            Method::SecretsGet,
-            Instant::now(),
-            (allowance, ""),
-            &NoAudit,
-        );
+        let mut call =
+            Call::begin(1, Method::SecretsGet, Instant::now(), &grant, &NoAudit).expect("declared");
         let answer = self.session.perform(&mut call, &params.to_string()).await;
         let answer = answer.map(|text| serde_json::from_str(&text).expect("a JSON string"));
         (answer, Value::Object(call.into_facts()))
@@ -462,18 +456,12 @@ async fn the_policy_judges_keys() {
     let text = "name: t\nenvironment: development\nrules:\n  - { name: yes, effect: allow, capabilities: [\"secrets:read\"], resources: [STRIPE_KEY] }\n";
     let policy = Policy::parse(text.as_bytes(), "policy.yaml").expect("a policy");
     let grant = grant("  - secrets:read", &policy);
-    let allowance = grant.check(CapabilityKind::SecretsRead).expect("declared");
     for (key, code) in [
         ("STRIPE_KEY", None),
         ("OTHER", Some(ErrorCode::CapabilityDenied)),
     ] {
-        let mut call = Call::new(
-            1,
-            Method::SecretsGet,
-            Instant::now(),
-            (allowance, ""),
-            &NoAudit,
-        );
+        let mut call =
+            Call::begin(1, Method::SecretsGet, Instant::now(), &grant, &NoAudit).expect("declared");
         let params = json!({"key": key}).to_string();
         let answer = fixture.session.perform(&mut call, &params).await;
         assert_eq!(answer.err().map(|failure| failure.code), code);
