@@ -2,8 +2,6 @@
 
 use crate::support::server::{Answer, Controllers, Server};
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::Command;
 
 /// Adds a controller with these further lines of contract.
 pub(crate) fn acting(controllers: Controllers, name: &str, contract: &str) -> Controllers {
@@ -31,24 +29,4 @@ pub(crate) fn request_id(answer: &Answer) -> String {
         .or_else(|| answer.body["error"]["request_id"].as_str())
         .unwrap_or_else(|| panic!("no request id: {}", answer.body))
         .to_owned()
-}
-
-/// Applies one migration below a data folder, as its operator would.
-pub(crate) fn migrate(data: &Path, sql: &str, environment: &[(&str, &str)]) {
-    let folder = data.join("migrations");
-    std::fs::create_dir_all(&folder).expect("our own folder");
-    std::fs::write(folder.join("0001_tables.sql"), sql).expect("our own file");
-    let output = Command::new(env!("CARGO_BIN_EXE_magic"))
-        .arg("--data-dir")
-        .arg(data.join("data"))
-        .arg("migrate")
-        .arg(&folder)
-        .envs(environment.iter().copied())
-        .output()
-        .expect("the binary runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }

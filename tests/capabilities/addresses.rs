@@ -5,7 +5,8 @@
 //! and the other does not. The neighbour counts who came, so that a refusal after the connection would be seen.
 
 use crate::acting::{acting, step, steps};
-use crate::audit::{calls_of, export};
+use crate::audit::calls_of;
+use crate::support::command::export;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
 use crate::support::server::{Controllers, Server};
@@ -142,7 +143,7 @@ fn all_refused(server: &Server, controller: &str, urls: &[(String, &str)]) {
         assert_eq!(told["code"], "E2003", "{url:?}: {told}");
         assert_eq!(told["layer"], *layer, "{url:?}: {told}");
     }
-    let calls = calls_of(&export(server), &request);
+    let calls = calls_of(&export(server.data.path()), &request);
     assert_eq!(calls.len(), urls.len());
     for call in calls {
         assert_eq!(
@@ -206,7 +207,7 @@ fn under_the_development_policy_loopback_is_open_in_one_spelling() {
         0,
         "a redirect to a host that is not listed was followed"
     );
-    let calls = calls_of(&export(&server), &request);
+    let calls = calls_of(&export(server.data.path()), &request);
     assert_eq!(calls.len(), places.len());
 }
 

@@ -3,8 +3,9 @@
 //! A row is made twice: caught, where the controller must see the same code, layer, rule and line that the
 //! caller gets when it is not caught. Each is one record, and the permitted twin is one, too.
 
-use crate::acting::{acting, migrate, request_id, step, steps};
-use crate::audit::{calls_of, export};
+use crate::acting::{acting, request_id, step, steps};
+use crate::audit::calls_of;
+use crate::support::command::{export, migrate};
 use crate::support::server::{Controllers, Server};
 use serde_json::{Value, json};
 
@@ -232,7 +233,7 @@ fn check(server: &Server, rows: &[Row]) {
         assert!(is_allowed(told), "{twin} on {controller}: {told}");
     }
     // One record each, and no other.
-    let records = export(server);
+    let records = export(server.data.path());
     for made in caught.iter().chain(&uncaught).zip(rows.iter().chain(rows)) {
         let (made, row) = made;
         let (what, record) = (&row.refused, made.record(&records));
@@ -486,7 +487,7 @@ fn the_calls_of_a_request_are_counted() {
     let told = &answer.body["result"];
     assert_eq!(told["values"], 10_000, "{told}");
     assert_eq!(told["codes"], json!({"E2004": 50}), "{told}");
-    let calls = calls_of(&export(&server), &request_id(&answer));
+    let calls = calls_of(&export(server.data.path()), &request_id(&answer));
     let denied = calls.iter().filter(|record| record["decision"] == "deny");
     assert_eq!((calls.len(), denied.count()), (10_050, 50));
 }
@@ -542,7 +543,7 @@ fn a_violation_and_an_invalid_output_undo_what_was_done() {
             answer.body
         );
         assert_eq!(is_set(), status == 200, "{more}");
-        let records = export(&server);
+        let records = export(server.data.path());
         let request = request_id(&answer);
         assert_eq!(calls_of(&records, &request).len(), 1, "{more}");
         let ends: Vec<_> = records

@@ -4,7 +4,8 @@
 //! record, and the server goes on.
 
 use crate::acting::{acting, request_id, step, steps};
-use crate::audit::{calls_of, export};
+use crate::audit::calls_of;
+use crate::support::command::export;
 use crate::support::server::{Controllers, Server};
 use serde_json::{Value, json};
 
@@ -156,7 +157,7 @@ fn forged_frames_are_refused_once_each_and_harm_nobody() {
         }
         ended.push((shown, request_id(&answer), records));
     }
-    let all = export(&server);
+    let all = export(server.data.path());
     for (shown, request, expected) in ended {
         let calls = calls_of(&all, &request);
         assert_eq!(calls.len(), expected, "{shown}: {calls:#?}");

@@ -4,13 +4,12 @@
 //! name resolves to a public address that only that namespace has: the address passes every check for the reason for which the
 //! real one would. Only the certificate authority is an operator's setting, as a company's own would be.
 
+use crate::support::command::{export, magic, migrate};
 use crate::support::namespace;
 use crate::support::postgres::Postgres;
 use crate::support::server::{Controllers, Server};
 use crate::support::tls::TlsServer;
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::Command;
 
 /// As the documentation has it, bare capabilities and all.
 const CONTRACT: &str = r#"
@@ -72,7 +71,7 @@ fn run(contract: &str, environment: &[(&str, &str)], arguments: &[&str]) -> (Ser
     let data = tempfile::tempdir().expect("a temporary folder");
     let authority = data.path().join("authority.pem");
     std::fs::write(&authority, &provider.authority).expect("our own file");
-    migrate(data.path(), environment);
+    migrate(data.path(), CUSTOMERS, environment);
     let controllers = Controllers::new().with("InvoiceSync", contract, CONTROLLER);
     let mut all = vec![
         ("MAGIC_EGRESS_CA", authority.to_str().expect("UTF-8")),
@@ -83,26 +82,6 @@ fn run(contract: &str, environment: &[(&str, &str)], arguments: &[&str]) -> (Ser
         Server::start_on(data, controllers, &all, arguments),
         provider,
     )
-}
-
-/// The operator's way to make a table: a migration.
-fn migrate(data: &Path, environment: &[(&str, &str)]) {
-    let folder = data.join("migrations");
-    std::fs::create_dir(&folder).expect("our own folder");
-    std::fs::write(folder.join("0001_customers.sql"), CUSTOMERS).expect("our own file");
-    let output = Command::new(env!("CARGO_BIN_EXE_magic"))
-        .arg("--data-dir")
-        .arg(data.join("data"))
-        .arg("migrate")
-        .arg(&folder)
-        .envs(environment.iter().copied())
-        .output()
-        .expect("the binary runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 fn check(server: Server, provider: &TlsServer) {
@@ -126,7 +105,7 @@ fn check(server: Server, provider: &TlsServer) {
         input["invoice_data"]
     );
 
-    let records = export(&server);
+    let records = export(server.data.path());
     let request = answer.body["request_id"].as_str().expect("an id");
     let calls: Vec<&Value> = records
         .iter()
@@ -153,40 +132,7 @@ fn check(server: Server, provider: &TlsServer) {
         "the secret is in the audit log"
     );
     let (data, _controllers) = server.kill();
-    verify(data.path());
-}
-
-fn export(server: &Server) -> Vec<Value> {
-    let output = Command::new(env!("CARGO_BIN_EXE_magic"))
-        .arg("--data-dir")
-        .arg(server.data.path().join("data"))
-        .args(["audit", "export"])
-        .output()
-        .expect("the binary runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout)
-        .expect("UTF-8")
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a JSON line"))
-        .collect()
-}
-
-fn verify(data: &Path) {
-    let output = Command::new(env!("CARGO_BIN_EXE_magic"))
-        .arg("--data-dir")
-        .arg(data.join("data"))
-        .args(["audit", "verify"])
-        .output()
-        .expect("the binary runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    magic(data.path(), &["audit", "verify"], &[]);
 }
 
 /// As it stands in the documentation, with nothing configured but a secret.

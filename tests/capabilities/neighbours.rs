@@ -1,7 +1,7 @@
 //! Two requests of one controller at the same time: neither sees the other's files nor its database session.
 
-use crate::acting::migrate;
-use crate::audit::{calls_of, export};
+use crate::audit::calls_of;
+use crate::support::command::{export, migrate};
 use crate::support::postgres::Postgres;
 use crate::support::server::{Answer, Controllers, Server, wait_for};
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ fn temporary_files_are_the_requests_own() {
         );
     }
     let request = looked.body["request_id"].as_str().expect("an id");
-    let calls = calls_of(&export(&server), request);
+    let calls = calls_of(&export(server.data.path()), request);
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0]["capability"], "fs:temp");
     assert!(calls[0]["fields"]["path_hash"].is_string(), "{}", calls[0]);

@@ -1,7 +1,8 @@
 //! A policy that changes while requests run, and what its readers are told.
 
 use crate::acting::{acting, step, steps};
-use crate::audit::{calls_of, export};
+use crate::audit::calls_of;
+use crate::support::command::export;
 use crate::support::server::{Controllers, Server, wait_for};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -65,7 +66,7 @@ fn a_running_request_meets_the_new_policy_at_its_next_call() {
     };
     let once = || {
         let (request, told) = steps(&server, "Once", &[step("cache.get", json!(["a"]))]);
-        let calls = calls_of(&export(&server), &request);
+        let calls = calls_of(&export(server.data.path()), &request);
         assert_eq!(calls.len(), 1, "{calls:#?}");
         (
             told[0]["code"].as_str().unwrap_or("none").to_owned(),
@@ -98,7 +99,7 @@ fn a_running_request_meets_the_new_policy_at_its_next_call() {
     );
     let closed = hash();
     let calls = calls_of(
-        &export(&server),
+        &export(server.data.path()),
         answer.body["request_id"].as_str().expect("an id"),
     );
     let allowed = result["allowed"].as_u64().expect("a number");
@@ -144,7 +145,7 @@ fn a_running_request_meets_the_new_policy_at_its_next_call() {
     assert_eq!(record["fields"]["would_deny"], Value::Null, "{record}");
     assert_eq!(hash(), before);
     // Every change of the policy is a record of its own.
-    let changes = export(&server)
+    let changes = export(server.data.path())
         .iter()
         .filter(|record| record["kind"] == "policy")
         .count();

@@ -1,7 +1,8 @@
 //! Class O: one record for every call, with its rule and facts and without secrets; and a log that tells who touched it.
 
-use crate::acting::{acting, migrate, request_id, step, steps};
-use crate::audit::{audit, calls_of, export};
+use crate::acting::{acting, request_id, step, steps};
+use crate::audit::calls_of;
+use crate::support::command::{attempt, export, migrate};
 use crate::support::server::{Controllers, Server, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -94,7 +95,7 @@ fn there_is_one_record_for_every_call_that_was_sent() {
     sent.insert(cut_off.clone(), cut.len());
 
     let hash = server.get("/api/policy").body["hash"].clone();
-    let records = export(&server);
+    let records = export(server.data.path());
     for (request, count) in &sent {
         let calls = calls_of(&records, request);
         assert_eq!(calls.len(), *count, "{request}: {calls:#?}");
@@ -230,7 +231,7 @@ fn records_carry_the_facts_of_their_capability() {
     ];
     let order: Vec<Value> = rows.iter().map(|row| row.0.clone()).collect();
     let (request, told) = steps(&server, "Patient", &order);
-    let calls = calls_of(&export(&server), &request);
+    let calls = calls_of(&export(server.data.path()), &request);
     assert_eq!(calls.len(), rows.len());
     for (((what, capability, facts, present), call), told) in rows.iter().zip(&calls).zip(told) {
         assert!(told["code"].is_null(), "{what}: {told}");
@@ -367,7 +368,7 @@ fn secrets_are_in_no_record_no_log_and_no_error() {
     });
     kept.push_str(&logs);
     kept.push_str(&server.get("/api/audit?limit=1000").body.to_string());
-    for record in export(&server) {
+    for record in export(server.data.path()) {
         kept.push_str(&record.to_string());
         kept.push('\n');
     }
@@ -414,7 +415,7 @@ fn verified(data: &Path, change: impl Fn(Vec<String>) -> Vec<String>) -> (bool, 
     let mut text = change(lines.lines().map(str::to_owned).collect()).join("\n");
     text.push('\n');
     std::fs::write(&last, text).expect("our own file");
-    let output = audit(copy.path(), &["verify"]);
+    let output = attempt(copy.path(), &["audit", "verify"], &[]);
     (
         output.status.success(),
         String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -439,7 +440,7 @@ fn verification_names_the_first_record_that_was_touched() {
     }
     // The head follows the log by a few milliseconds; what it does not name yet, it cannot miss.
     wait_for("the head to name the last record", || {
-        let output = audit(server.data.path(), &["verify", "--json"]);
+        let output = attempt(server.data.path(), &["audit", "verify", "--json"], &[]);
         let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let verified = &told["verified"];
         (verified["head"] == verified["last"]).then_some(())

@@ -1,10 +1,10 @@
 //! A server with its back ends, and a look at what they hold that does not go through the server.
 
+use crate::support::command::{export, migrate};
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
 use crate::support::server::{Controllers, Server};
 use serde_json::Value;
-use std::path::Path;
 use std::process::Command;
 
 /// The name of the database on PostgreSQL.
@@ -47,7 +47,7 @@ impl World {
     ) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let urls = urls(&database, redis.as_ref());
-        migrate(data.path(), &pairs(&urls), tables);
+        migrate(data.path(), tables, &pairs(&urls));
         let server = Server::start_on(data, controllers, &pairs(&urls), &[]);
         Self {
             server,
@@ -137,18 +137,8 @@ print(json.dumps([[str(row[0]) for row in database.execute(query)] for query in 
 
     /// The audit records of that kind.
     pub(crate) fn records(&self, kind: &str) -> Vec<Value> {
-        let output = Command::new(env!("CARGO_BIN_EXE_magic"))
-            .arg("--data-dir")
-            .arg(self.server.data.path().join("data"))
-            .args(["audit", "export"])
-            .output()
-            .expect("the binary runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        String::from_utf8(output.stdout)
-            .expect("UTF-8")
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).expect("a JSON line"))
+        export(self.server.data.path())
+            .into_iter()
             .filter(|record| record["kind"] == kind)
             .collect()
     }
@@ -176,21 +166,4 @@ fn pairs<'a>(urls: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)>
     urls.iter()
         .map(|(name, url)| (*name, url.as_str()))
         .collect()
-}
-
-/// The operator's way to make tables.
-pub(crate) fn migrate(data: &Path, environment: &[(&str, &str)], tables: &str) {
-    let folder = data.join("migrations");
-    std::fs::create_dir(&folder).expect("our own folder");
-    std::fs::write(folder.join("0001_tables.sql"), tables).expect("our own file");
-    let output = Command::new(env!("CARGO_BIN_EXE_magic"))
-        .arg("--data-dir")
-        .arg(data.join("data"))
-        .arg("migrate")
-        .arg(&folder)
-        .envs(environment.iter().copied())
-        .output()
-        .expect("the binary runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
 }

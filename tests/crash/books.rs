@@ -1,8 +1,9 @@
 //! What clients were told, and whether it is true.
 
-use crate::life::{Stores, magic};
+use crate::life::Stores;
+use crate::support::command::export;
 use crate::support::server::{Answer, Server, wait_for};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -127,11 +128,9 @@ impl Books {
     /// Every acknowledged request has the record of its end and of its four calls, and no committed row is without the records
     /// of the calls that made it.
     pub(crate) fn check_records(&self, stores: &Stores, data: &Path) {
-        let exported = magic(data, &["audit", "export"], &[]);
         let mut ended = BTreeSet::new();
         let mut calls = HashMap::<String, u32>::new();
-        for line in exported.lines() {
-            let record: Value = serde_json::from_str(line).expect("a JSON line");
+        for record in export(data) {
             if record["controller"] != "Ledger" {
                 continue;
             }

@@ -2,7 +2,8 @@
 
 use crate::books::Books;
 use crate::disk::Disk;
-use crate::life::{Stores, borrowed, controllers, magic, make_tables};
+use crate::life::{Stores, borrowed, controllers, make_tables};
+use crate::support::command::magic;
 use crate::support::server::{Answer, Server, wait_for};
 use serde_json::json;
 

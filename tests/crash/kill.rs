@@ -1,7 +1,8 @@
 //! Killed at random moments, again and again.
 
 use crate::books::Books;
-use crate::life::{Left, Moment, Stores, borrowed, controllers, live, magic, make_tables};
+use crate::life::{Left, Moment, Stores, borrowed, controllers, live, make_tables};
+use crate::support::command::magic;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
 use crate::support::server::Server;

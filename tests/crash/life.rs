@@ -1,6 +1,7 @@
 //! The controllers, where they keep their things, and one life of a server on them.
 
 use crate::books::Books;
+use crate::support::command::migrate;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
 use crate::support::server::{Controllers, Server, wait_for};
@@ -163,31 +164,9 @@ print(json.dumps([str(row[0]) for row in rows]))
     serde_json::from_slice(&output.stdout).expect("a list of texts")
 }
 
-/// Makes the tables, as an operator would.
+/// Makes the tables of the controllers.
 pub(crate) fn make_tables(data: &Path, environment: &[(&str, &str)]) {
-    let folder = data.join("migrations");
-    std::fs::create_dir_all(&folder).expect("our own folder");
-    std::fs::write(folder.join("0001_ledger.sql"), TABLES).expect("our own file");
-    let folder = folder.to_str().expect("UTF-8");
-    magic(data, &["migrate", folder], environment);
-}
-
-/// Runs a command of the binary on the data folder of a server and returns what it prints.
-pub(crate) fn magic(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_magic"))
-        .arg("--data-dir")
-        .arg(data.join("data"))
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .output()
-        .expect("the binary runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "magic {arguments:?}: {said}{printed}"
-    );
-    printed
+    migrate(data, TABLES, environment);
 }
 
 /// What is between two lives.

@@ -1,6 +1,7 @@
 //! `Idempotency-Key` over the end of a supervisor: what was answered is answered the same, what was cut off runs again.
 
-use crate::life::{Stores, borrowed, magic, make_tables};
+use crate::life::{Stores, borrowed, make_tables};
+use crate::support::command::magic;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
 use crate::support::server::{Answer, Controllers, Server, wait_for};

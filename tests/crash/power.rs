@@ -2,7 +2,8 @@
 
 use crate::books::Books;
 use crate::disk::Disk;
-use crate::life::{Left, Moment, Stores, borrowed, controllers, live, magic, make_tables};
+use crate::life::{Left, Moment, Stores, borrowed, controllers, live, make_tables};
+use crate::support::command::magic;
 use crate::support::server::Server;
 use std::time::{Duration, Instant};
 

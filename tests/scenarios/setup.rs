@@ -3,6 +3,7 @@
 use crate::controllers;
 use crate::origins::Origins;
 use crate::scenario::Scenario;
+use crate::support::command::export;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
 use crate::support::server::{Server, wait_for};
@@ -199,17 +200,8 @@ impl Setup {
 
     /// Every call of every request, as the audit log has them.
     pub(crate) fn calls(&self) -> BTreeMap<String, Vec<String>> {
-        let output = Command::new(env!("CARGO_BIN_EXE_magic"))
-            .arg("--data-dir")
-            .arg(self.server.data.path().join("data"))
-            .args(["audit", "export"])
-            .output()
-            .expect("the binary runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
         let mut calls: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
-        for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
-            let record: Value = serde_json::from_str(line).expect("a JSON line");
+        for record in export(self.server.data.path()) {
             if record["kind"] != "call" {
                 continue;
             }

@@ -6,6 +6,7 @@
     reason = "what a server says belongs to the output of a failed test"
 )]
 
+pub(crate) mod command;
 pub(crate) mod namespace;
 pub(crate) mod postgres;
 pub(crate) mod redis;

@@ -2,9 +2,10 @@
 //! and the answer to it.
 
 use super::{TABLES, act, controllers};
+use crate::support::command::migrate;
 use crate::support::postgres::Postgres;
 use crate::support::server::Server;
-use crate::world::{Database, World, migrate};
+use crate::world::{Database, World};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -101,7 +102,7 @@ fn a_lost_commit_is_looked_up_or_recorded_as_unknown() {
     let relay = relay(SocketAddr::from(([127, 0, 0, 1], port)));
     let through = format!("postgres://postgres@{relay}/app");
     let data = tempfile::tempdir().expect("a temporary folder");
-    migrate(data.path(), &[("DATABASE_URL", &url)], TABLES);
+    migrate(data.path(), TABLES, &[("DATABASE_URL", &url)]);
     let server = Server::start_on(data, controllers(), &[("DATABASE_URL", &through)], &[]);
     let world = World {
         server,
