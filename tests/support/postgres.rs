@@ -1,4 +1,5 @@
-//! A real PostgreSQL of one test's own, on a unix socket and a loopback port.
+//! A real PostgreSQL of one test's own, on a unix socket and a loopback port. The unit tests of the broker
+//! start theirs by this file, too.
 //!
 //! Making a cluster takes a second and is the same every time, so it is made once per build folder and
 //! copied. Nothing is synced: what such a server loses by a crash of the machine, no test asks for.
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running server; ended when dropped, and by the kernel if this process is killed.
+/// A running server; ended when dropped, and by the kernel if the thread that started it ends first.
+#[derive(Debug)]
 pub(crate) struct Postgres {
     child: Child,
     folder: tempfile::TempDir,
@@ -32,17 +34,31 @@ impl Postgres {
             "copy the cluster",
         );
         let port = free_port();
-        Self {
+        let mut started = Self {
             child: launch(folder.path(), &data, port),
             folder,
             port,
-        }
-        .ready()
+        };
+        started.wait_until_ready();
+        started
     }
 
     /// The URL of a database.
     pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The URL of a database through a socket of the server's name in a folder, perhaps somebody else's.
+    pub(crate) fn url_through(&self, folder: &Path, database: &str) -> String {
+        let folder = folder.display();
+        let port = self.port;
+        format!("postgres://postgres@localhost:{port}/{database}?host={folder}")
+    }
+
+    /// The server's own socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let name = format!(".s.PGSQL.{}", self.port);
+        self.folder.path().join("data").join(name)
     }
 
     /// Makes a new, empty database and returns its URL.
@@ -69,11 +85,17 @@ impl Postgres {
     /// Ends the server at once, as a crash would, and starts it again on the same port.
     pub(crate) fn restart(mut self) -> Self {
         self.stop();
+        self.resume();
+        self
+    }
+
+    /// Starts an ended server again on the same port.
+    pub(crate) fn resume(&mut self) {
         let data = self.folder.path().join("data");
         // A killed server leaves its lock behind, and its number may be somebody's by now.
         let _ = std::fs::remove_file(data.join("postmaster.pid"));
         self.child = launch(self.folder.path(), &data, self.port);
-        self.ready()
+        self.wait_until_ready();
     }
 
     /// Ends the server at once.
@@ -84,7 +106,7 @@ impl Postgres {
         let _ = self.child.wait();
     }
 
-    fn ready(mut self) -> Self {
+    fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let asked = Command::new(bindir().join("pg_isready"))
@@ -92,7 +114,7 @@ impl Postgres {
                 .status()
                 .expect("pg_isready is installed with the server");
             if asked.success() {
-                return self;
+                return;
             }
             let ended = self.child.try_wait().expect("a child of ours");
             let log = self.folder.path().join("log");
@@ -119,12 +141,8 @@ fn launch(folder: &Path, data: &Path, port: u16) -> Child {
     as_postgres(&bindir().join("postgres"))
         .arg("-D")
         .arg(data)
-        .args([
-            "-c",
-            "listen_addresses=127.0.0.1",
-            "-c",
-            "unix_socket_directories=",
-        ])
+        .args(["-c", "listen_addresses=127.0.0.1", "-k"])
+        .arg(data)
         .args([
             "-c",
             "fsync=off",
@@ -174,9 +192,9 @@ fn bindir() -> PathBuf {
 
 /// A cluster to copy, made by whoever needs it first.
 fn template() -> PathBuf {
-    let build = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let program = std::env::current_exe().expect("a program");
+    let build = program.parent().expect("the build folder");
     let place = build.join("postgres-template");
-    std::fs::create_dir_all(build).expect("the build folder");
     let mut lock = File::create(build.join("postgres-template.lock")).expect("a lock file");
     lock.lock().expect("a lock");
     let done = place.join("PG_VERSION.magic");

@@ -32,6 +32,10 @@ mod outbox;
 mod perform;
 mod pool;
 mod postgres;
+#[cfg(test)]
+#[path = "../../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "the tests of the binary use the rest")]
+mod postgres_server;
 mod raw;
 mod rows;
 mod schema;
@@ -63,8 +67,3 @@ pub use session::{Access, Commit, CommitError, Committed, DatabaseSession};
 
 /// How long one of the runtime's own transactions may take, waiting included.
 const OWN_TIME: Duration = Duration::from_secs(10);
-
-/// Milliseconds since the epoch, by this machine's clock.
-fn now_millis() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}

@@ -18,7 +18,8 @@ use ulid::Ulid;
 use super::Connection;
 use super::pool::Database;
 use super::transaction::{Entry, Mode, Transaction};
-use super::{OWN_TIME, failure, now_millis};
+use super::{OWN_TIME, failure};
+use crate::effects::now_ms;
 use crate::problem;
 
 /// How long an answer is kept.
@@ -230,7 +231,7 @@ impl Idempotency {
                        SELECT controller, key, caller FROM magic_idempotency WHERE expires_at <= ?2 ORDER BY expires_at LIMIT ?1)",
                 )
                 .bind(SWEEP_BATCH)
-                .bind(now_millis())
+                .bind(now_ms())
                 .execute(connection)
                 .await
                 .map(|done| done.rows_affected())
@@ -291,7 +292,7 @@ async fn take(
         .bind(secret)
         .bind(after(lease))
         .bind(after(RETENTION))
-        .bind(now_millis())
+        .bind(now_ms())
         .fetch_optional(connection)
         .await?
         .is_some(),
@@ -379,7 +380,7 @@ pub(super) async fn store(
 
 /// That long from now, in milliseconds since the epoch.
 fn after(duration: Duration) -> i64 {
-    now_millis().saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+    now_ms().saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ use sqlx::{ConnectOptions, Executor, PgConnection, Row, SqliteConnection};
 
 use super::database_url::Place;
 use super::pool::DatabaseError;
-use super::{DatabaseUrl, now_millis, postgres, schema, sqlite};
+use super::{DatabaseUrl, postgres, schema, sqlite};
+use crate::effects::now_ms;
 use crate::sqlite_file;
 
 mod error;
@@ -319,7 +320,7 @@ impl Migrator {
                 )
                 .bind(&migration.name)
                 .bind(&migration.sha256)
-                .bind(now_millis())
+                .bind(now_ms())
                 .execute(connection)
                 .await?;
             }

@@ -22,8 +22,9 @@ use tokio::time::Instant;
 use super::Connection;
 use super::pool::Database;
 use super::transaction::{Entry, Mode, Transaction};
-use super::{OWN_TIME, failure, now_millis};
+use super::{OWN_TIME, failure};
 use crate::Effect;
+use crate::effects::now_ms;
 
 /// How many effects one claim takes at most.
 const CLAIM_LIMIT: u32 = 1_000;
@@ -180,7 +181,7 @@ impl Outbox {
                            FROM failed f WHERE magic_outbox.request = f.request AND sequence >= f.first",
                     )
                     .bind(json_numbers(ids))
-                    .bind(now_millis().saturating_add(millis(delay)))
+                    .bind(now_ms().saturating_add(millis(delay)))
                     .execute(connection)
                     .await?;
                 }
@@ -246,7 +247,7 @@ impl Outbox {
             }
             Connection::Sqlite(connection) => {
                 sqlx::query_scalar(sqlite)
-                    .bind(now_millis())
+                    .bind(now_ms())
                     .fetch_one(connection)
                     .await
             }
@@ -302,7 +303,7 @@ pub(super) async fn insert(
             )
             .bind(request)
             .bind(encoded(&texts)?)
-            .bind(now_millis())
+            .bind(now_ms())
             .execute(connection)
             .await?;
         }
@@ -358,7 +359,7 @@ async fn claim(
                 .collect::<Result<Vec<_>, sqlx::Error>>()?
         }
         Connection::Sqlite(connection) => {
-            let now = now_millis();
+            let now = now_ms();
             let rows = sqlx::query(
                 "UPDATE magic_outbox SET claimed_until = ?3, attempts = attempts + 1
                   WHERE sequence IN (

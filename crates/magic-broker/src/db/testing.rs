@@ -1,9 +1,6 @@
 //! What the tests of this capability share: both databases, real ones, and a way to call.
 
-mod postgres_server;
-
-pub(crate) use postgres_server::PostgresServer;
-
+use super::postgres_server::Postgres;
 use super::{Catalog, Connection, Limits, perform, perform_raw};
 use crate::call::Call;
 use crate::capability::Method;
@@ -11,7 +8,8 @@ use crate::record::{AuditSink, CallRecord, Durable, Intent};
 use magic_contract::{CapabilityKind, Contract, Failure, Grant, Policy};
 use serde_json::{Map, Value};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
-use std::sync::Arc;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -26,12 +24,40 @@ impl AuditSink for NoAudit {
     }
 }
 
+thread_local! {
+    /// A test calls several benches, and one server is enough for all of them.
+    static SERVER: RefCell<Weak<Postgres>> = const { RefCell::new(Weak::new()) };
+    static DATABASES: Cell<u32> = const { Cell::new(0) };
+}
+
+fn server_of_this_test() -> Rc<Postgres> {
+    SERVER.with_borrow_mut(|shared| {
+        shared.upgrade().unwrap_or_else(|| {
+            let server = Rc::new(Postgres::start());
+            *shared = Rc::downgrade(&server);
+            server
+        })
+    })
+}
+
+async fn connect_to_new_database(server: &Postgres) -> sqlx::PgConnection {
+    let number = DATABASES.get();
+    DATABASES.set(number + 1);
+    let url = server.database(&format!("test_{number}"));
+    let url = url.parse().expect("a URL");
+    sqlx::postgres::PgConnectOptions::from_url(&url)
+        .expect("options")
+        .disable_statement_logging()
+        .connect()
+        .await
+        .expect("a connection")
+}
+
 enum Database {
     Sqlite(sqlx::SqliteConnection),
     Postgres(
         sqlx::PgConnection,
-        #[expect(dead_code, reason = "the server runs as long as somebody holds it")]
-        Arc<PostgresServer>,
+        #[expect(dead_code, reason = "the server runs as long as somebody holds it")] Rc<Postgres>,
     ),
 }
 
@@ -85,13 +111,8 @@ impl Bench {
 
     /// PostgreSQL, in a database of its own.
     pub(crate) async fn postgres(schema: &str) -> Self {
-        let server = PostgresServer::shared();
-        let mut connection = server
-            .database()
-            .await
-            .connect()
-            .await
-            .expect("a connection");
+        let server = server_of_this_test();
+        let mut connection = connect_to_new_database(&server).await;
         sqlx::raw_sql(AssertSqlSafe(schema.to_owned()))
             .execute(&mut connection)
             .await

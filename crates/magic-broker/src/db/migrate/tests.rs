@@ -3,7 +3,8 @@
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::super::fixture::{PostgresServer, TestDatabase};
+use super::super::fixture::TestDatabase;
+use super::super::postgres_server::Postgres;
 use super::*;
 
 fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -28,8 +29,8 @@ async fn apply(url: &DatabaseUrl, migrations: &[Migration]) -> Result<Vec<String
 }
 
 /// Empty databases of both kinds, in which the runtime has not been yet.
-async fn both(server: &PostgresServer, name: &str, folder: &TempDir) -> [DatabaseUrl; 2] {
-    server.create_database(name).await;
+async fn both(server: &Postgres, name: &str, folder: &TempDir) -> [DatabaseUrl; 2] {
+    server.database(name);
     [
         DatabaseUrl::sqlite(folder.path().join(name).join("a.db")),
         DatabaseUrl::parse(&server.url(name)).unwrap(),
@@ -46,7 +47,7 @@ const SECOND: (&str, &str) = ("0002_second.sql", "INSERT INTO a VALUES (2)");
 /// beside what is accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_applied_once_and_in_order() {
-    let server = PostgresServer::start();
+    let server = Postgres::start();
     let place = tempfile::tempdir().unwrap();
     for url in both(&server, "shop", &place).await {
         let all = migrations(&[SECOND, FIRST, ("README.md", "x")]);
@@ -132,7 +133,7 @@ fn late_files_are_renamed() {
 /// A file that fails leaves nothing, and says where.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_fails_leaves_nothing() {
-    let server = PostgresServer::start();
+    let server = Postgres::start();
     let place = tempfile::tempdir().unwrap();
     for url in both(&server, "shop", &place).await {
         let broken = (
@@ -161,7 +162,7 @@ async fn a_file_that_fails_leaves_nothing() {
 /// What one file sets for its session ends with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_a_file_end_with_it() {
-    let server = PostgresServer::start();
+    let server = Postgres::start();
     let url = DatabaseUrl::parse(&server.url("postgres")).unwrap();
     let all = migrations(&[
         (
@@ -176,7 +177,7 @@ async fn settings_of_a_file_end_with_it() {
 /// Several programs at once: each file is applied by one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_migrators_take_turns() {
-    let server = PostgresServer::start();
+    let server = Postgres::start();
     let place = tempfile::tempdir().unwrap();
     for url in both(&server, "shop", &place).await {
         let texts: Vec<(String, String)> = (1..=20)

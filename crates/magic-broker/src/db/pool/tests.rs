@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use tokio::task::JoinSet;
 
-use super::super::fixture::{PostgresServer, TestDatabase};
+use super::super::fixture::{TestDatabase, connect};
+use super::super::postgres_server::Postgres;
 use super::*;
 
 fn options(url: DatabaseUrl) -> DatabaseOptions {
@@ -37,7 +38,7 @@ async fn files_are_private() {
 /// Several programs may open a new database at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn several_may_open_at_once() {
-    let server = PostgresServer::start();
+    let server = Postgres::start();
     let folder = tempfile::tempdir().unwrap();
     for url in [
         DatabaseUrl::sqlite(folder.path().join("a.db")),
@@ -152,8 +153,8 @@ async fn roles_for_raw_sql_are_checked() {
 /// A role that may not create the schema is told what to type.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_may_be_made_by_an_administrator() {
-    let server = PostgresServer::start();
-    let mut admin = server.connect("postgres").await;
+    let server = Postgres::start();
+    let mut admin = connect(&server, "postgres").await;
     sqlx::Executor::execute(&mut admin, sqlx::raw_sql("CREATE ROLE runtime LOGIN"))
         .await
         .unwrap();

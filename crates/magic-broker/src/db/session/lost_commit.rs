@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::super::fixture::{PostgresServer, TestDatabase};
+use super::super::fixture::TestDatabase;
+use super::super::postgres_server::Postgres;
 use super::super::{DatabaseOptions, DatabaseUrl};
 use super::tests::{WRITE, publish, run, session};
 use super::*;
@@ -26,9 +27,10 @@ struct Proxy {
 }
 
 impl Proxy {
-    fn start(server: &PostgresServer) -> Self {
+    fn start(server: &Postgres) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
+        let listener =
+            UnixListener::bind(folder.path().join(server.socket().file_name().unwrap())).unwrap();
         let mode = Arc::new(AtomicU8::new(PASS));
         let (socket, shared) = (server.socket(), Arc::clone(&mode));
         tokio::spawn(async move {

@@ -190,7 +190,7 @@ async fn a_restart_of_the_database_is_survived() {
     for one in sessions {
         one.rollback().await;
     }
-    test.server.as_mut().unwrap().crash();
+    test.server.as_mut().unwrap().stop();
     let failure = run(&session(&test, WRITE), "SELECT 1").await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::ControllerFailed);
     assert_eq!(failure.details["retriable"], true, "{failure}");
