@@ -1,12 +1,15 @@
-//! A real Redis of one test's own.
+//! A real Redis of one test's own, on a loopback port and a unix socket. The unit tests of the broker start
+//! theirs by this file, too.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running server; ended when dropped, and by the kernel if this process is killed.
+/// A running server that syncs every write; ended when dropped, and by the kernel if the thread that started it ends first.
 pub(crate) struct Redis {
     child: Child,
     folder: tempfile::TempDir,
@@ -14,19 +17,17 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Starts a server that keeps every write in its log.
+    /// Starts one that has nothing.
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("its address").port();
         drop(listener);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let child = launch(&folder, port);
         Self {
-            child,
+            child: launch(&folder, port),
             folder,
             port,
         }
-        .ready()
     }
 
     /// Its URL.
@@ -34,17 +35,35 @@ impl Redis {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Ends the server as a crash would.
-    pub(crate) fn stop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// The URL of its socket.
+    pub(crate) fn socket_url(&self) -> String {
+        format!("unix://{}/redis.sock", self.folder.path().display())
     }
 
-    /// The same server again, on the same port, with what it kept.
-    pub(crate) fn restart(mut self) -> Self {
-        self.stop();
+    /// Kills it. What it had on disk stays.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+
+    /// Starts it again, on the same port, with what it had on disk.
+    pub(crate) fn start_again(&mut self) {
         self.child = launch(&self.folder, self.port);
-        self.ready()
+    }
+
+    /// Stops it from answering; its kernel still takes what is sent.
+    pub(crate) fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it answer again.
+    pub(crate) fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it lives");
     }
 
     /// Runs one command and returns what it prints.
@@ -58,39 +77,44 @@ impl Redis {
             .trim_end()
             .to_owned()
     }
-
-    fn ready(self) -> Self {
-        let deadline = Instant::now() + PATIENCE;
-        while self.command(&["ping"]) != "PONG" {
-            assert!(Instant::now() < deadline, "Redis is not ready");
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
-        self
-    }
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        self.stop();
+        // Both fail only if it was killed already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
+/// Starts the server and waits until it says that it is ready.
 fn launch(folder: &tempfile::TempDir, port: u16) -> Child {
-    Command::new("setpriv")
+    let mut child = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--", "redis-server"])
-        .args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-        ])
-        .args(["--appendonly", "yes", "--appendfsync", "no", "--dir"])
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .arg("--unixsocket")
+        .arg(folder.path().join("redis.sock"))
+        .args(["--save", "", "--appendonly", "yes"])
+        .args(["--appendfsync", "always", "--dir"])
         .arg(folder.path())
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .expect("Redis is missing; on Debian: apt-get install redis-server")
+        .expect("setpriv is part of util-linux");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let (ready, is_ready) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Read to the end, so that the server never blocks on a full pipe.
+        for line in lines.map_while(Result::ok) {
+            if line.contains("eady to accept connections") {
+                // Whoever waited may have given up.
+                let _ = ready.send(());
+            }
+        }
+    });
+    is_ready
+        .recv_timeout(PATIENCE)
+        .expect("Redis gets ready; if it is missing, on Debian: apt-get install redis-server");
+    child
 }

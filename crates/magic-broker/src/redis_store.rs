@@ -236,6 +236,8 @@ impl fmt::Debug for RedisStore {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/redis.rs"]
+#[expect(dead_code, reason = "the tests of the binary use the rest")]
 pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;

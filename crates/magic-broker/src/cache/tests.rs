@@ -2,16 +2,16 @@
 
 use super::*;
 use crate::queue::tests::soon;
-use crate::redis_store::test_server::TestServer;
+use crate::redis_store::test_server::Redis;
 
 fn key(name: &str) -> CacheKey {
     CacheKey::shared(name).unwrap()
 }
 
 /// Both caches, each with what keeps it alive.
-pub(super) fn both(options: CacheOptions) -> Vec<(Option<TestServer>, Cache)> {
-    let server = TestServer::start();
-    let remote = Cache::connect(&server.url(), options.clone()).unwrap();
+pub(super) fn both(options: CacheOptions) -> Vec<(Option<Redis>, Cache)> {
+    let server = Redis::start();
+    let remote = Cache::connect(&server.socket_url(), options.clone()).unwrap();
     vec![(None, Cache::embedded(options)), (Some(server), remote)]
 }
 
@@ -108,8 +108,8 @@ async fn the_embedded_cache_is_bounded() {
 /// What Redis holds that is no value is a miss, and is never read beyond the limit.
 #[tokio::test]
 async fn foreign_values_are_misses() {
-    let server = TestServer::start();
-    let store = RedisStore::connect(&server.url()).unwrap();
+    let server = Redis::start();
+    let store = RedisStore::connect(&server.socket_url()).unwrap();
     let options = CacheOptions {
         value_bytes: 1000,
         ..CacheOptions::default()
@@ -144,8 +144,8 @@ async fn foreign_values_are_misses() {
 /// An outage is retriable and over when the server is back, with the entries that it kept.
 #[tokio::test]
 async fn an_outage_ends_by_itself() {
-    let mut server = TestServer::start();
-    let cache = Cache::connect(&server.url(), CacheOptions::default()).unwrap();
+    let mut server = Redis::start();
+    let cache = Cache::connect(&server.socket_url(), CacheOptions::default()).unwrap();
     cache.set(&key("a"), "1", None).await.unwrap();
     server.kill();
     for result in [

@@ -1,7 +1,7 @@
 //! One table of promises, kept by both back ends.
 
 use super::*;
-use crate::redis_store::test_server::TestServer;
+use crate::redis_store::test_server::Redis;
 use magic_contract::QueueName;
 use std::collections::HashSet;
 use tokio::task::JoinSet;
@@ -38,9 +38,9 @@ async fn embedded(options: QueueOptions) -> (tempfile::TempDir, Queues) {
     (folder, queues)
 }
 
-fn redis(options: QueueOptions) -> (TestServer, Queues) {
-    let server = TestServer::start();
-    let queues = Queues::connect(&server.url(), "node", options).unwrap();
+fn redis(options: QueueOptions) -> (Redis, Queues) {
+    let server = Redis::start();
+    let queues = Queues::connect(&server.socket_url(), "node", options).unwrap();
     (server, queues)
 }
 

@@ -1,6 +1,6 @@
 //! The connection: what it says of itself, and how it comes back.
 
-use super::test_server::TestServer;
+use super::test_server::Redis;
 use super::*;
 
 /// URLs that cannot be used say so without repeating themselves; each has a twin.
@@ -53,10 +53,10 @@ async fn an_absent_server_is_retriable() {
 /// A wrong password is nothing that passes by itself.
 #[tokio::test]
 async fn a_wrong_password_is_not_retriable() {
-    let server = TestServer::start();
-    let store = RedisStore::connect(&server.url()).unwrap();
+    let server = Redis::start();
+    let store = RedisStore::connect(&server.socket_url()).unwrap();
     store.ping().await.unwrap();
-    let wrong = RedisStore::connect(&format!("{}?pass=hunter2", server.url())).unwrap();
+    let wrong = RedisStore::connect(&format!("{}?pass=hunter2", server.socket_url())).unwrap();
     let error = wrong.ping().await.unwrap_err();
     assert!(!error.is_retriable(), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error}");
@@ -65,8 +65,8 @@ async fn a_wrong_password_is_not_retriable() {
 /// After an outage the next calls work, with nothing started anew but the server.
 #[tokio::test]
 async fn an_outage_ends_by_itself() {
-    let mut server = TestServer::start();
-    let store = RedisStore::connect(&server.url()).unwrap();
+    let mut server = Redis::start();
+    let store = RedisStore::connect(&server.socket_url()).unwrap();
     store.ping().await.unwrap();
     server.kill();
     assert!(store.ping().await.unwrap_err().is_retriable());
@@ -84,8 +84,8 @@ async fn an_outage_ends_by_itself() {
 /// soon as it answers.
 #[tokio::test]
 async fn a_silent_server_costs_a_bounded_time() {
-    let server = TestServer::start();
-    let store = RedisStore::connect(&server.url()).unwrap();
+    let server = Redis::start();
+    let store = RedisStore::connect(&server.socket_url()).unwrap();
     store.ping().await.unwrap();
     server.pause();
     let error = tokio::time::timeout(CALL + ANSWER, store.ping())

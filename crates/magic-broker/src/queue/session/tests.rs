@@ -5,7 +5,7 @@ use crate::cache::{Cache, CacheOptions};
 use crate::effects::{HeldLimits, deliver};
 use crate::queue::QueueOptions;
 use crate::queue::tests::{both, soon};
-use crate::redis_store::test_server::TestServer;
+use crate::redis_store::test_server::Redis;
 use crate::test_call::{TestRequest, outcome};
 use magic_contract::ErrorCode;
 use serde_json::{Map, Value, json};
@@ -508,8 +508,8 @@ async fn dead_letters_say_why() {
 /// No call outlives the request's deadline, and a lost server is a retriable failure.
 #[tokio::test]
 async fn deadlines_and_outages_are_told_apart() {
-    let mut server = TestServer::start();
-    let queues = Queues::connect(&server.url(), "node", QueueOptions::default()).unwrap();
+    let mut server = Redis::start();
+    let queues = Queues::connect(&server.socket_url(), "node", QueueOptions::default()).unwrap();
     let (session, held) = session(&queues, Effects::OnSuccess);
     let mut request = TestRequest::new(LISTED);
     publish(&session, &request, json!(1)).await;

@@ -45,7 +45,7 @@ async fn redis_messages_outlive_their_process() {
     queues.publish(&key, "a", "1").await.unwrap();
     assert_eq!(queues.receive(&key, 1, None).await.unwrap().len(), 1);
     drop(queues);
-    let queues = Queues::connect(&server.url(), "another", short()).unwrap();
+    let queues = Queues::connect(&server.socket_url(), "another", short()).unwrap();
     soon(queues.wait(&key)).await.unwrap();
     let delivery = queues.receive(&key, 1, None).await.unwrap().remove(0);
     assert_eq!((delivery.id.as_str(), delivery.attempt), ("a", 2));

@@ -7,7 +7,7 @@ use crate::redis_store::RedisStore;
 #[tokio::test]
 async fn foreign_entries_do_not_stop_a_queue() {
     let (server, queues) = redis(QueueOptions::default());
-    let store = RedisStore::connect(&server.url()).unwrap();
+    let store = RedisStore::connect(&server.socket_url()).unwrap();
     let stream = "magic:queue:{s/q}:stream";
     let _: String = store
         .command("XADD", &[stream, "*", "anything", "else"])
@@ -24,7 +24,7 @@ async fn foreign_entries_do_not_stop_a_queue() {
 #[tokio::test]
 async fn a_key_of_another_type_is_a_failure() {
     let (server, queues) = redis(QueueOptions::default());
-    let store = RedisStore::connect(&server.url()).unwrap();
+    let store = RedisStore::connect(&server.socket_url()).unwrap();
     let _: () = store
         .command("SET", &["magic:queue:{s/q}:stream", "x"])
         .await
@@ -38,7 +38,7 @@ async fn a_key_of_another_type_is_a_failure() {
 #[tokio::test]
 async fn a_clock_that_was_set_back_delays_nothing_for_long() {
     let (server, queues) = redis(QueueOptions::default());
-    let store = RedisStore::connect(&server.url()).unwrap();
+    let store = RedisStore::connect(&server.socket_url()).unwrap();
     let key = shared("q");
     queues.publish(&key, "a", "1").await.unwrap();
     queues.receive(&key, 1, Some(HOUR)).await.unwrap();
@@ -62,7 +62,7 @@ async fn empty_queues_leave_no_keys() {
         attempts: 1,
         ..QueueOptions::default()
     });
-    let store = RedisStore::connect(&server.url()).unwrap();
+    let store = RedisStore::connect(&server.socket_url()).unwrap();
     for name in ["x", "y"] {
         let key = private("A", name);
         let dead = key.dead_letters();
