@@ -15,7 +15,7 @@ CREATE TABLE parts (id INTEGER PRIMARY KEY, item INTEGER NOT NULL REFERENCES ite
 /// Does what it is told, in order or all at once, says what it sees afterwards, and ends as it is told. A call that fails is
 /// caught: it must not spoil the rest.
 const ACT: &str = r#"
-import asyncio, ctypes
+import asyncio, ctypes, json, os
 from magic import Controller, MagicError, contract
 
 @contract("./contract.yaml")
@@ -26,6 +26,13 @@ class Act(Controller):
         else:
             for step in input["steps"]:
                 await self.step(*step)
+        if leave := input.get("leave"):
+            # In one write, so that the last of them have just begun when the result is read.
+            frames = [{"id": 1000 + number, **call} for number, call in enumerate(leave)]
+            frames.append({"id": 0, "result": {"seen": {}}})
+            data = [json.dumps(frame).encode() for frame in frames]
+            os.write(3, b"".join(len(one).to_bytes(4, "big") + one for one in data))
+            await asyncio.sleep(60)
         rows = await self.db.query("items", order_by="id")
         seen = {
             "rows": [f"{row['id']} {row['note']}" for row in rows],
@@ -249,6 +256,49 @@ fn all_or_nothing_on_the_embedded_database() {
 #[test]
 fn all_or_nothing_on_postgres() {
     all_or_nothing(&World::on_postgres(controllers(), TABLES));
+}
+
+/// A controller that answers before its calls have ended keeps all of them or nothing, however far they came; a call that
+/// changes nothing may be left.
+fn answering_too_early(world: &World) {
+    seed(world);
+    let insert = |from: u32| -> Vec<Value> {
+        let row = |id: u32| json!({"table": "items", "rows": {"id": id, "note": "n"}});
+        (from..from + 100)
+            .map(|id| json!({"method": "db.insert", "params": row(id)}))
+            .collect()
+    };
+    let first = json!([["insert", 900, "n"], ["publish", "out", 1], ["set", "a", 1]]);
+    // They wait for one another, so that some have hardly begun when the result behind them is read; but nobody can hold
+    // a database to being slow.
+    for (steps, from) in [(json!([]), 100), (first, 300)] {
+        let before = observe(world);
+        let input = json!({"steps": steps, "leave": insert(from)});
+        let answer = world.server.execute("Act", &input);
+        let rows = observe(world).rows.len() - before.rows.len();
+        match answer.status {
+            200 => assert_eq!(rows, 100 + usize::from(steps != json!([]))),
+            _ => {
+                assert_eq!((answer.code(), answer.reason()), ("E3003", "protocol"));
+                assert_eq!(observe(world), before, "something is left");
+            }
+        }
+    }
+    let get = vec![json!({"method": "cache.get", "params": {"key": "a"}}); 100];
+    let input = json!({"steps": [["insert", 5, "n"]], "leave": get});
+    let answer = world.server.execute("Act", &input);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(observe(world).rows.contains(&"5 n".to_owned()));
+}
+
+#[test]
+fn answering_too_early_on_the_embedded_database() {
+    answering_too_early(&World::embedded(controllers(), TABLES));
+}
+
+#[test]
+fn answering_too_early_on_postgres() {
+    answering_too_early(&World::on_postgres(controllers(), TABLES));
 }
 
 /// Calls that a controller makes at once are all part of its one request.

@@ -145,8 +145,11 @@ fn sixteen_at_once_are_one_execution() {
     });
     assert_eq!(results.len(), 1, "{results:?}");
     assert_eq!(charges(&world), 1);
-    let runs = world.records("execution");
-    assert_eq!(runs.len(), 1, "{runs:#?}");
+    let (answers, runs): (Vec<_>, Vec<_>) = world
+        .records("execution")
+        .into_iter()
+        .partition(|record| record["fields"]["replayed"].is_string());
+    assert_eq!((runs.len(), answers.len()), (1, 15), "{runs:#?}");
 }
 
 /// A failure is not an answer to keep: asked again, the request runs again.
@@ -197,6 +200,52 @@ fn keys_belong_to_a_controller_with_or_without_capabilities() {
         "{}",
         charge.body
     );
+}
+
+/// An answer outlives the schema that its request was judged by: a version that fills in a default, or refuses that input
+/// altogether, gives the stored answer as well, and the record says that nothing was done. Another `?version=` is another request.
+#[test]
+fn an_answer_outlives_a_deploy() {
+    let world = world();
+    let input = json!({"a": 1});
+    let first = named(&world, "Plain", &input, "kept");
+    assert_eq!(first.status, 200, "{}", first.body);
+    let folder = world.server.controllers.path().join("plain");
+    let rules = [
+        "{type: object, properties: {b: {type: integer, default: 7}}}",
+        "{type: object, required: [b]}",
+    ];
+    for (number, rule) in rules.iter().enumerate() {
+        let version = format!("2.0.{number}");
+        let contract =
+            format!("name: Plain\nversion: {version}\ninput: {rule}\noutput: {{type: object}}\n");
+        std::fs::write(folder.join("contract.yaml"), contract).expect("our own file");
+        wait_for("the new version", || {
+            let answer = world.server.execute("Plain", &json!({"b": 1}));
+            (answer.body["version"] == version.as_str()).then_some(())
+        });
+        let again = named(&world, "Plain", &input, "kept");
+        assert_eq!(again.body["result"], first.body["result"], "{}", again.body);
+        assert_eq!(again.body["version"], "1.0.0");
+    }
+    let refused = world.server.execute("Plain", &input);
+    assert_eq!(refused.code(), "E1003", "the twin without a key");
+    // A refused input gives its key back.
+    for _ in 0..2 {
+        let refused = named(&world, "Plain", &input, "another");
+        assert_eq!(refused.code(), "E1003", "{}", refused.body);
+    }
+    let pinned = named(&world, "Plain?version=2.0.1", &input, "kept");
+    assert_eq!(pinned.code(), "E1004", "{}", pinned.body);
+    let replays: Vec<_> = world
+        .records("execution")
+        .into_iter()
+        .filter(|record| !record["fields"]["replayed"].is_null())
+        .collect();
+    assert_eq!(replays.len(), 2, "{replays:#?}");
+    for replay in replays {
+        assert_eq!(replay["fields"]["replayed"], first.body["request_id"]);
+    }
 }
 
 /// What is no key is refused, since its sender believes to be protected.

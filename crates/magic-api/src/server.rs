@@ -5,7 +5,8 @@
 //! they cost us nothing.
 //!
 //! The end has two stages. First the order to stop: no new connections, idle ones close, requests in flight go on, new requests
-//! on open connections are refused by the runtime as draining. Then, after the grace, whatever is left is cut off.
+//! on open connections are refused by the runtime as draining. Then, after the grace, whatever is left is cut off, and when it
+//! is gone the runtime stops: its log and its database close after their last user.
 
 use std::future::Future;
 use std::io;
@@ -105,6 +106,8 @@ pub async fn serve(
     drained.await;
     ending.cut_off.cancel();
     connections.wait().await;
+    // Only now nobody can begin, undo or record anything.
+    runtime.stop().await;
     outcome
 }
 

@@ -87,6 +87,38 @@ struct Sessions {
     held: Arc<Held>,
     /// Whether a call that changes rows was begun.
     wrote: AtomicBool,
+    /// Whether a call that changes something was dropped while it ran.
+    cut_off: AtomicBool,
+}
+
+/// A call under way whose half must not be kept. Dropped before the call has
+/// ended, as it is when the controller answers without waiting for it, it
+/// keeps the request from being committed: nobody can say how far it came, and
+/// one that never reached its back end is missing altogether.
+struct Underway<'a> {
+    cut_off: &'a AtomicBool,
+    ended: bool,
+}
+
+impl<'a> Underway<'a> {
+    fn begin(cut_off: &'a AtomicBool) -> Self {
+        Self {
+            cut_off,
+            ended: false,
+        }
+    }
+
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.cut_off.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl std::fmt::Debug for Sessions {
@@ -154,6 +186,7 @@ impl Capabilities {
             ),
             held,
             wrote: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             facts,
         };
         Self {
@@ -197,6 +230,10 @@ impl Capabilities {
         let Some(sessions) = &self.sessions else {
             return Ok(Settled::default());
         };
+        if sessions.cut_off.load(Ordering::Acquire) {
+            self.abandon().await;
+            return Err(CommitError::RolledBack(problem::unfinished()));
+        }
         let effects = sessions.held.take_effects();
         let commit = Commit {
             outbox: &effects,
@@ -243,29 +280,47 @@ impl Capabilities {
                 call.method.capability()
             )));
         };
-        match call.method {
-            Method::DbQuery | Method::DbQueryOne | Method::DbCount => {
-                sessions.database(call, params).await
-            }
-            Method::DbInsert | Method::DbUpdate | Method::DbDelete | Method::DbRaw => {
-                sessions.wrote.store(true, Ordering::Relaxed);
-                sessions.database(call, params).await
-            }
-            Method::HttpRequest => sessions.egress.perform(call, params).await,
-            Method::SecretsGet => sessions.secrets.perform(call, params).await,
-            Method::QueuePublish | Method::QueueReceive | Method::QueueAck => {
-                sessions.queue.perform(call, params).await
-            }
-            Method::CacheGet | Method::CacheSet | Method::CacheDelete => {
-                sessions.cache.perform(call, params).await
-            }
-            Method::FsTemp => files::temporary(call, params, sessions.facts.temporary),
+        // What takes place call by call is not undone by refusing the commit.
+        let underway = (sessions.facts.effects == Effects::OnSuccess
+            && sessions.is_tied(call.method))
+        .then(|| Underway::begin(&sessions.cut_off));
+        let performed = sessions.perform(call, params).await;
+        if let Some(underway) = underway {
+            underway.end();
         }
+        performed
     }
 }
 
 impl Sessions {
-    async fn database(&self, call: &mut Call<'_>, params: &str) -> Result<String, Failure> {
+    /// Whether the commit depends on how this call ends: it changes something,
+    /// or it reads in the one transaction in which others change something,
+    /// which is lost together with a call that is dropped.
+    fn is_tied(&self, method: Method) -> bool {
+        let reads_rows = method.capability() == CapabilityKind::DbRead;
+        method.changes() || (reads_rows && self.facts.access.write)
+    }
+
+    async fn perform(&self, call: &mut Call<'_>, params: &str) -> Result<String, Failure> {
+        match call.method {
+            Method::DbQuery | Method::DbQueryOne | Method::DbCount => self.rows(call, params).await,
+            Method::DbInsert | Method::DbUpdate | Method::DbDelete | Method::DbRaw => {
+                self.wrote.store(true, Ordering::Relaxed);
+                self.rows(call, params).await
+            }
+            Method::HttpRequest => self.egress.perform(call, params).await,
+            Method::SecretsGet => self.secrets.perform(call, params).await,
+            Method::QueuePublish | Method::QueueReceive | Method::QueueAck => {
+                self.queue.perform(call, params).await
+            }
+            Method::CacheGet | Method::CacheSet | Method::CacheDelete => {
+                self.cache.perform(call, params).await
+            }
+            Method::FsTemp => files::temporary(call, params, self.facts.temporary),
+        }
+    }
+
+    async fn rows(&self, call: &mut Call<'_>, params: &str) -> Result<String, Failure> {
         match self.facts.effects {
             Effects::OnSuccess => self.database.perform(call, params).await,
             Effects::Immediate => self.at_once(call, params).await,
@@ -307,5 +362,21 @@ fn limits(writes_left: u64) -> Limits {
         rows_per_call: ROWS_PER_CALL,
         bytes_per_call: BYTES_PER_CALL,
         writes_left,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Underway;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Only a call that came to its end lets the request be committed.
+    #[test]
+    fn a_dropped_call_is_noted() {
+        let cut_off = AtomicBool::new(false);
+        Underway::begin(&cut_off).end();
+        assert!(!cut_off.load(Ordering::Acquire));
+        drop(Underway::begin(&cut_off));
+        assert!(cut_off.load(Ordering::Acquire));
     }
 }

@@ -74,6 +74,30 @@ impl Method {
         }
     }
 
+    /// Whether a commit keeps what the call has done, so that a request whose
+    /// call was cut off must not be committed. Outbound HTTP is not among them:
+    /// it cannot be taken back, and its record says what became of it.
+    pub(crate) fn changes(self) -> bool {
+        match self {
+            Self::DbInsert
+            | Self::DbUpdate
+            | Self::DbDelete
+            | Self::DbRaw
+            | Self::QueuePublish
+            | Self::QueueAck
+            | Self::CacheSet
+            | Self::CacheDelete => true,
+            Self::DbQuery
+            | Self::DbQueryOne
+            | Self::DbCount
+            | Self::HttpRequest
+            | Self::SecretsGet
+            | Self::QueueReceive
+            | Self::CacheGet
+            | Self::FsTemp => false,
+        }
+    }
+
     /// The capability that a contract must declare for this method.
     pub fn capability(self) -> CapabilityKind {
         match self {

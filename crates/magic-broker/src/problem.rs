@@ -31,6 +31,16 @@ pub(crate) fn backend(
         .with_internal(internal)
 }
 
+/// The controller has answered while calls were running that its commit depends on.
+pub(crate) fn unfinished() -> Failure {
+    Failure::new(
+        ErrorCode::ControllerFailed,
+        "the controller answered while a call of its own was still running, so nothing of the request is kept; await every call",
+    )
+    .with_reason(Reason::Protocol)
+    .with_detail("retriable", json!(false))
+}
+
 /// A budget is used up: `calls`, `rows`, `bytes`, `time` and so on, and the
 /// line of the contract or of the call that would raise or spare it.
 pub(crate) fn exhausted(budget: &'static str, message: impl Into<String>) -> Failure {

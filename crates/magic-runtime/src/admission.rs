@@ -21,8 +21,9 @@ pub(crate) struct Admission {
     patience: Duration,
 }
 
-/// The right to run one request. It is held until the request's process is
-/// gone, so that the bound is one of processes and not of answers.
+/// The right to run one request. Its process and its commit share it until
+/// both are over, so that the bound is one of work and not of answers: a client
+/// that hangs up does not make room while what it began goes on.
 #[derive(Debug)]
 pub(crate) struct Permit {
     _own: OwnedSemaphorePermit,

@@ -35,8 +35,13 @@ impl Cleaner {
         }
     }
 
-    /// Ends a worker. Its permit is given back when it is gone.
-    pub(crate) fn worker(&self, process: Arc<Process>, leaf: Option<Leaf>, permit: Option<Permit>) {
+    /// Ends a worker. Its share of the permit is given back when it is gone.
+    pub(crate) fn worker(
+        &self,
+        process: Arc<Process>,
+        leaf: Option<Leaf>,
+        permit: Option<Arc<Permit>>,
+    ) {
         let leaves = self.leaves.clone();
         self.tasks.spawn_on(
             async move {

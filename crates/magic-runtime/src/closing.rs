@@ -6,8 +6,10 @@
 //! back; `fail` undoes and records; dropping it, as a client that goes away
 //! does, fails without anybody to tell. The first two run in a task of their
 //! own: a commit that was begun is never abandoned half-way because somebody
-//! hung up.
+//! hung up. Such a task keeps the request's place taken, and the runtime closes
+//! neither log nor database before it has ended.
 
+use crate::admission::Permit;
 use crate::idempotency::Claimed;
 use crate::request::StartedBy;
 use crate::runtime::Shared;
@@ -18,6 +20,7 @@ use magic_contract::{ErrorCode, Failure, Reason};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio_util::task::TaskTracker;
 
 /// A request that has not ended yet.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Closing {
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) shared: Arc<Shared>,
+    /// Shared with the worker: the place is free when both are over.
+    pub(crate) _permit: Arc<Permit>,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) sinks: Arc<Sinks>,
     /// The right to store the answer, if the client named the request.
@@ -49,7 +54,7 @@ impl Closing {
     /// The failure to answer instead; its details say what became of the
     /// effects if that is not nothing.
     pub(crate) async fn succeed(mut self, output: Value) -> Result<Value, Failure> {
-        let Some(open) = self.open.take() else {
+        let Some(mut open) = self.open.take() else {
             return Ok(output);
         };
         if open.claim.is_none() && open.sinks.calls() == 0 && !open.capabilities.has_effects() {
@@ -57,14 +62,17 @@ impl Closing {
             open.record(Ok(()), "none");
             return Ok(output);
         }
-        in_a_task(async move { open.commit(&output).await.map(|()| output) })
-            .await
-            .flatten()
+        let closings = open.shared.closings.clone();
+        in_a_task(&closings, async move {
+            open.commit(&output).await.map(|()| output)
+        })
+        .await
+        .flatten()
     }
 
     /// Undoes, records, and returns the failure as it may be shown.
     pub(crate) async fn fail(mut self, failure: Failure) -> Failure {
-        let Some(open) = self.open.take() else {
+        let Some(mut open) = self.open.take() else {
             return failure;
         };
         let failure = open.redacted(failure);
@@ -74,7 +82,8 @@ impl Closing {
             drop(open);
             return failure;
         }
-        in_a_task(async move {
+        let closings = open.shared.closings.clone();
+        in_a_task(&closings, async move {
             open.undo().await;
             open.record(Err(&failure), "none");
             // What is not recorded is not answered, refusals included.
@@ -87,10 +96,11 @@ impl Closing {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        let Some(open) = self.open.take() else {
+        let Some(mut open) = self.open.take() else {
             return;
         };
-        tokio::spawn(async move {
+        let closings = open.shared.closings.clone();
+        closings.spawn(async move {
             open.undo().await;
             let mut facts = open.facts("none");
             facts.insert("abandoned".to_owned(), json!(true));
@@ -101,7 +111,7 @@ impl Drop for Closing {
 
 impl Open {
     /// audit intent durable -> commit -> result recorded -> record durable.
-    async fn commit(&self, output: &Value) -> Result<(), Failure> {
+    async fn commit(&mut self, output: &Value) -> Result<(), Failure> {
         if let Err(unrecorded) = self.sinks.durable().await {
             self.undo().await;
             return Err(unrecorded);
@@ -109,13 +119,14 @@ impl Open {
         let text = self.claim.as_ref().map(|claim| claim.stored(output));
         let answer = self.claim.as_ref().zip(text.as_deref());
         let answer = answer.map(|(claim, answer)| IdempotentAnswer {
-            token: &claim.token,
+            token: claim.token(),
             answer,
             version: &claim.version,
         });
         let had_effects = self.capabilities.has_effects();
         match self.capabilities.commit(answer).await {
             Ok(settled) => {
+                self.keep_claim();
                 self.record(Ok(()), if had_effects { "committed" } else { "none" });
                 let delivered = async {
                     if settled.touches_cache
@@ -136,8 +147,9 @@ impl Open {
             }
             Err(CommitError::Unknown(failure)) => {
                 let failure = self.redacted(failure).with_detail("effects", "unknown");
-                // The claim is left to its lease: if the commit took place, the
-                // answer is stored, and who asks again gets it.
+                // If the commit took place, the answer is stored, and who asks
+                // again gets it.
+                self.keep_claim();
                 self.record(Err(&failure), "unknown");
                 // That it is unknown matters more than that the log has stopped.
                 if let Err(unrecorded) = self.sinks.durable().await {
@@ -148,21 +160,21 @@ impl Open {
         }
     }
 
-    async fn undo(&self) {
+    async fn undo(&mut self) {
         self.capabilities.abandon().await;
         self.release_claim().await;
     }
 
-    async fn release_claim(&self) {
-        if let (Some(claim), Some(services)) = (&self.claim, &self.shared.services) {
-            let keys = services.backends.database.idempotency();
-            if let Err(failure) = keys.release(&claim.token).await {
-                tracing::warn!(
-                    internal = failure.internal,
-                    "an Idempotency-Key stays claimed until its lease ends: {}",
-                    failure.message
-                );
-            }
+    async fn release_claim(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            claim.release().await;
+        }
+    }
+
+    /// Leaves the claim to its lease, or to the answer that was stored for it.
+    fn keep_claim(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            claim.keep();
         }
     }
 
@@ -204,9 +216,10 @@ impl Open {
 ///
 /// E3003 with reason `internal` if the work did not get there.
 async fn in_a_task<T: Send + 'static>(
+    closings: &TaskTracker,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Failure> {
-    tokio::spawn(work).await.map_err(|error| {
+    closings.spawn(work).await.map_err(|error| {
         Failure::new(
             ErrorCode::ControllerFailed,
             "the request could not be ended",

@@ -1,7 +1,7 @@
 //! The path of one request, top to bottom.
 //!
-//! find deployment -> admission permit -> read and validate input -> claim its
-//! name -> take a worker -> session -> outcome -> validate output -> commit ->
+//! find deployment -> admission permit -> read input -> claim its name -> validate
+//! input -> take a worker -> session -> outcome -> validate output -> commit ->
 //! record -> answer; cleaning up is what dropping the worker does, off this
 //! path.
 
@@ -130,11 +130,12 @@ async fn steps(
     arrived: Instant,
 ) -> Result<Output, Failure> {
     let version = deployment.version.clone();
-    let input = admit_input(&version, &request.body).await?;
-    let claim = match idempotency::claim(shared, request, &version, &input).await? {
+    let body = read_body(&request.body).await?;
+    let claim = match idempotency::claim(shared, request, &version, &body).await? {
         Named::No => None,
         Named::First(claim) => Some(claim),
         Named::Again(stored) => {
+            stored.record(shared, request);
             return Ok(Output {
                 result: stored.result,
                 request_id: stored.request_id,
@@ -143,8 +144,25 @@ async fn steps(
             });
         }
     };
-    // Whoever goes away from here on leaves through the `Closing` below, which
-    // gives the claim back; so nothing is awaited in between.
+    let prepared = async {
+        let input = admit_input(&version, body, request.body.len()).await?;
+        let job = Job {
+            request_id: &request.request_id,
+            caller: &request.caller,
+            input: &input,
+        };
+        job.frame(&version).map_err(too_large)
+    };
+    let frame = match prepared.await {
+        Ok(frame) => frame,
+        Err(refusal) => {
+            if let Some(claim) = claim {
+                claim.release().await;
+            }
+            return Err(refusal);
+        }
+    };
+    let permit = Arc::new(permit);
     let limits = &shared.launcher.limits;
     let patience = limits.queue_wait + limits.load_time;
     let timeout = version.contract.resources.timeout;
@@ -165,6 +183,7 @@ async fn steps(
     ));
     let closing = Closing::new(Open {
         shared: shared.clone(),
+        _permit: permit.clone(),
         capabilities: capabilities.clone(),
         sinks: sinks.clone(),
         claim,
@@ -172,12 +191,6 @@ async fn steps(
         started_by: request.started_by.clone(),
     });
     let ran = async {
-        let job = Job {
-            request_id: &request.request_id,
-            caller: &request.caller,
-            input: &input,
-        };
-        let frame = job.frame(&version).map_err(too_large)?;
         let mut worker = deployment.stock.take(patience).await?;
         // Waiting for a worker is not the controller's time.
         let deadline = tokio::time::Instant::now() + timeout;
@@ -222,16 +235,22 @@ fn too_large(error: magic_broker::FrameError) -> Failure {
 /// document under a slow pattern must not hold the event loop.
 const LONG: usize = 64 * 1024;
 
-/// Reads and validates a body, with the contract's defaults filled in.
-async fn admit_input(version: &Arc<Version>, body: &Bytes) -> Result<Value, Failure> {
-    let (judging, text) = (version.clone(), body.clone());
+/// Reads a body.
+async fn read_body(body: &Bytes) -> Result<Value, Failure> {
+    let text = body.clone();
+    let read = move || magic_contract::read_json(&text, JsonLimits::default());
+    off_the_loop_if(body.len() > LONG, read).await
+}
+
+/// Validates a body that had so many bytes, with the contract's defaults filled in.
+async fn admit_input(version: &Arc<Version>, body: Value, bytes: usize) -> Result<Value, Failure> {
+    let judging = version.clone();
     let judge = move || {
-        let value = magic_contract::read_json(&text, JsonLimits::default())?;
-        let admitted = judging.contract.input.admit(value);
+        let admitted = judging.contract.input.admit(body);
         admitted
             .map_err(|violations| Failure::from_violations(ErrorCode::InvalidInput, &violations))
     };
-    off_the_loop_if(body.len() > LONG, judge)
+    off_the_loop_if(bytes > LONG, judge)
         .await
         .map(ValidValue::into_value)
 }

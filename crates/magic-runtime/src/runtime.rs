@@ -27,9 +27,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
+use tokio_util::task::TaskTracker;
 
 /// How long the end of the last processes is waited for.
 const CLEAN_UP: Duration = Duration::from_secs(10);
+
+/// How long the last commits are waited for: they have limits of their own,
+/// which this exceeds.
+const CLOSE: Duration = Duration::from_secs(30);
 
 /// A running runtime. Clones are the same runtime.
 #[derive(Debug, Clone)]
@@ -52,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) services: Option<Working>,
     /// What starts controllers besides HTTP.
     pub(crate) triggers: Triggers,
+    /// What requests still do when nobody waits for them any more.
+    pub(crate) closings: TaskTracker,
     draining: AtomicBool,
     /// Held by the self-test that runs: one at a time, however many ask.
     testing: Arc<Mutex<()>>,
@@ -179,6 +186,7 @@ impl Runtime {
             places,
             services: services.map(Working::start),
             triggers: Triggers::new(),
+            closings: TaskTracker::new(),
             draining: AtomicBool::new(false),
             testing: Arc::default(),
         };
@@ -189,7 +197,7 @@ impl Runtime {
         match test.failure {
             None => Ok(runtime),
             Some(failure) => {
-                runtime.drain(Duration::ZERO).await;
+                runtime.stop().await;
                 Err(StartError::Sandbox(failure))
             }
         }
@@ -354,8 +362,9 @@ impl Runtime {
         }
     }
 
-    /// Admits nobody any more, waits at most `patience` for the requests that
-    /// run, then ends every process and removes every control group.
+    /// Admits nobody any more and waits at most `patience` for the requests that
+    /// run. Whoever is still waiting for an answer then is to be cut off before
+    /// [`Runtime::stop`].
     pub async fn drain(&self, patience: Duration) {
         self.shared.draining.store(true, Ordering::Release);
         self.shared.triggers.stop();
@@ -369,6 +378,15 @@ impl Runtime {
         }
         let left = until.saturating_duration_since(tokio::time::Instant::now());
         self.shared.triggers.finish(left).await;
+    }
+
+    /// Ends every process and removes every control group, then lets go of the
+    /// back ends and closes the audit log: after everything that could still
+    /// want to write to them, undone and unrecorded requests included.
+    pub async fn stop(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        self.shared.triggers.stop();
+        self.shared.triggers.finish(Duration::ZERO).await;
         for deployment in self.shared.registry.all() {
             self.shared
                 .registry
@@ -379,6 +397,13 @@ impl Runtime {
             .is_err()
         {
             tracing::warn!("cleaning up did not end within {CLEAN_UP:?}");
+        }
+        self.shared.closings.close();
+        if tokio::time::timeout(CLOSE, self.shared.closings.wait())
+            .await
+            .is_err()
+        {
+            tracing::error!("requests were still committing or undoing after {CLOSE:?}");
         }
         if let Some(services) = &self.shared.services {
             services.stop().await;

@@ -39,7 +39,7 @@ pub(crate) struct Worker {
     pub(crate) outputs: Option<(pipe::Receiver, pipe::Receiver)>,
     pub(crate) template: Arc<Template>,
     /// Held until the process is gone.
-    pub(crate) permit: Option<Permit>,
+    pub(crate) permit: Option<Arc<Permit>>,
     leaf: Option<Leaf>,
     memory_kills_before: u64,
     /// Its number inside the namespace, where the template's word is needed.

@@ -90,7 +90,7 @@ pub(crate) async fn run(
     tokio::select! {
         deployed = deployer.deploy_everything() => deployed?,
         () = signals.next() => {
-            runtime.drain(Duration::ZERO).await;
+            runtime.stop().await;
             return Ok(Ended::Done);
         }
     }

@@ -94,6 +94,8 @@ impl Consumer {
                 next = self.next(&turns) => next,
             };
             match next {
+                // Policy and log may have changed while it waited for a place.
+                Ok(_) if !self.is_permitted() => continue,
                 Ok((turn, permit)) => {
                     // Not to be cut off: what was handed out is run or given back.
                     match self.queues.receive(&self.key, 1, Some(LEASE)).await {
@@ -146,15 +148,8 @@ impl Consumer {
     async fn permitted(&self) {
         let mut refused: Option<Failure> = None;
         loop {
-            let judged = self.judge();
-            let audit = self
-                .shared
-                .services
-                .as_ref()
-                .map(|services| &services.audit);
-            let recorded = audit.is_none_or(|audit| audit.health().is_ok());
-            match judged {
-                Ok(()) if recorded => return,
+            match self.judge() {
+                Ok(()) if self.is_recorded() => return,
                 // The log says so itself, and so does readiness.
                 Ok(()) => {}
                 Err(failure) => {
@@ -169,6 +164,17 @@ impl Consumer {
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Whether a message may be taken at this moment.
+    fn is_permitted(&self) -> bool {
+        self.judge().is_ok() && self.is_recorded()
+    }
+
+    /// Whether records are kept.
+    fn is_recorded(&self) -> bool {
+        let services = self.shared.services.as_ref();
+        services.is_none_or(|services| services.audit.health().is_ok())
     }
 
     fn judge(&self) -> Result<(), Failure> {
@@ -228,6 +234,10 @@ impl Consumer {
             tokio::select! {
                 () = self.ending() => return Run::Stopped,
                 () = sleep(LOOK_AGAIN) => {}
+            }
+            // It goes back, and is taken again when it may be.
+            if !self.is_permitted() {
+                return Run::Stopped;
             }
         }
     }

@@ -3,8 +3,6 @@
 //! The interpreter is looked for and a program is run in the sandbox that tries to get out. If the runtime refuses to start, the
 //! refusal is shown, and the layers as far as the kernel can be asked without running anything.
 
-use std::time::Duration;
-
 use comfy_table::{Table, presets};
 use magic_contract::Environment;
 use magic_runtime::{Interpreter, Runtime, SelfTest};
@@ -38,7 +36,7 @@ pub(crate) async fn run(
     let self_test = match Runtime::start(options).await {
         Ok(runtime) => {
             let found = runtime.self_test().await;
-            runtime.drain(Duration::ZERO).await;
+            runtime.stop().await;
             Ok(found)
         }
         Err(error) => Err(error.to_string()),

@@ -25,9 +25,6 @@ use crate::settings::Settings;
 /// The largest input that is read, in bytes: what the server takes too.
 const LARGEST_INPUT: u64 = 8 * 1024 * 1024;
 
-/// How long the end of the request's process is waited for.
-const CLEAN_UP: Duration = Duration::from_secs(2);
-
 /// The arguments of `magic run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -61,13 +58,13 @@ pub(crate) async fn run(
     let body = read_input(&arguments.input)?;
     let runtime = runtime_start::start(settings, services::for_run(settings)).await?;
     let ended = deploy_and_invoke(&runtime, &folder, body, output).await;
-    runtime.drain(CLEAN_UP).await;
+    runtime.stop().await;
     let (outcome, mut following) = match ended {
         Ok(ended) => ended,
         Err(failure) => return refuse(&failure, output),
     };
     // The process is gone, and what it wrote last is in its pipes; it is read by tasks that nobody can be asked to wait for.
-    // Draining has waited for the last line; what is there is all there is.
+    // Stopping has waited for the last line; what is there is all there is.
     while let Ok(Some(followed)) = tokio::time::timeout(Duration::ZERO, following.next()).await {
         talk_lines(followed, output);
     }

@@ -142,7 +142,7 @@ fn load(path: &Path, settings: &Settings) -> anyhow::Result<Option<Failure>> {
     runtime_start::block_on(async {
         let runtime = runtime_start::start_bare(settings).await?;
         let inspected = runtime.inspect(folder).await;
-        runtime.drain(std::time::Duration::ZERO).await;
+        runtime.stop().await;
         Ok(inspected.err())
     })
 }
