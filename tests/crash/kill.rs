@@ -76,6 +76,12 @@ fn kill_again_and_again(stores: &Stores, bounds: &Bounds) {
         magic(left.0.path(), &["audit", "verify"], &[]);
     }
     let server = Server::start_on(left.0, left.1, &environment, &[]);
+    println!(
+        "{lives} lives in {:?}: {} acknowledged requests, {} messages taken",
+        begun.elapsed(),
+        books.acknowledged(),
+        books.taken()
+    );
     assert!(
         books.acknowledged() >= 50 && books.taken() >= 10,
         "{} acknowledged requests and {} messages taken in {lives} lives prove little",
