@@ -126,6 +126,7 @@ fn a_failed_sync_of_the_queue_loses_no_message() {
             (asked.reason() == "backend").then_some(())
         });
         broken.disk.mend();
+        broken.not_ready("queues");
         broken.book(3, 500, "backend");
         let healed = broken.restart(power);
         healed.book(4, 200, "none");

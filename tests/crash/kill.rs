@@ -51,6 +51,7 @@ fn a_killed_supervisor_loses_nothing_in_postgres_and_redis() {
     );
 }
 
+#[expect(clippy::print_stderr, reason = "how much was tried is a result")]
 fn kill_again_and_again(stores: &Stores, bounds: &Bounds) {
     let books = Books::default();
     let environment = stores.environment();
@@ -76,7 +77,7 @@ fn kill_again_and_again(stores: &Stores, bounds: &Bounds) {
         magic(left.0.path(), &["audit", "verify"], &[]);
     }
     let server = Server::start_on(left.0, left.1, &environment, &[]);
-    println!(
+    eprintln!(
         "{lives} lives in {:?}: {} acknowledged requests, {} messages taken",
         begun.elapsed(),
         books.acknowledged(),

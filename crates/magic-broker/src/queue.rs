@@ -275,6 +275,16 @@ impl Queues {
         &self.options
     }
 
+    /// Whether the store can be written. An embedded one whose disk has failed
+    /// takes nothing more until the next start; Redis comes back by itself.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        match &self.store {
+            Store::Embedded(store) => store.is_sound(),
+            Store::Redis(_) => true,
+        }
+    }
+
     /// Adds a message. When this returns, it is as durable as the store is:
     /// on disk in the embedded one; in Redis as its `appendfsync` says.
     ///

@@ -321,18 +321,21 @@ impl Runtime {
         if self.shared.is_draining() {
             reasons.push("draining".to_owned());
         }
-        if let Some(services) = &self.shared.services
-            && let Err(why) = services.audit.health()
-        {
-            reasons.push(why.to_string());
-        }
-        if let Some(services) = &self.shared.services
-            && !services.backends.database.is_sound()
-        {
-            reasons.push(
-                "the database could not make a commit durable; see to its disk, then start the runtime anew"
-                    .to_owned(),
-            );
+        if let Some(services) = &self.shared.services {
+            if let Err(why) = services.audit.health() {
+                reasons.push(why.to_string());
+            }
+            if !services.backends.database.is_sound() {
+                reasons.push(
+                    "the database could not make a commit durable; see to its disk, then start the runtime anew"
+                        .to_owned(),
+                );
+            }
+            if !services.backends.queues.is_sound() {
+                reasons.push(
+                    "the queues could not be written; see to their disk, then start the runtime anew".to_owned(),
+                );
+            }
         }
         Readiness {
             ready: reasons.is_empty(),

@@ -446,8 +446,12 @@ impl EmbeddedQueues {
             .map_err(|error| self.failed(&error).into())
     }
 
+    pub(super) fn is_sound(&self) -> bool {
+        !self.broken.load(Ordering::Acquire)
+    }
+
     fn check_sound(&self) -> Result<(), StoreError> {
-        if self.broken.load(Ordering::Acquire) {
+        if !self.is_sound() {
             return Err(StoreError::Failed {
                 store: STORE,
                 note: "it could not write earlier; start the runtime anew".to_owned(),

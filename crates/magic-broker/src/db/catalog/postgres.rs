@@ -27,6 +27,10 @@ pub(super) async fn table(connection: &mut PgConnection, name: &str) -> Result<F
     let Some((oid, relkind, found_schema, is_default)) = found else {
         return Ok(Found::Nothing);
     };
+    // Also when a search path that nobody expected leads there.
+    if found_schema == target::OWN_SCHEMA {
+        return Ok(Found::Nothing);
+    }
     if is_default && schema.is_some() {
         return Ok(Found::OnlyBare);
     }
