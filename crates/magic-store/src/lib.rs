@@ -9,10 +9,14 @@
 //! The *audit log* is the opposite in everything: a record that was acknowledged is on stable storage, is never dropped, and
 //! can be verified by somebody else years later. See [`AuditLog`].
 //!
+//! The *state* is what must be the same after a restart and on every node: bundles, versions and deployments, keys, what
+//! nodes say of themselves, executions and shipped log lines, in SQLite or PostgreSQL. See [`state`].
+//!
 //! This crate knows nothing of contracts, sandboxes or HTTP.
 
 mod audit;
 mod run_logs;
+pub mod state;
 
 pub use audit::{
     AUDIT_CSV_HEADER, AuditFailed, AuditFilter, AuditHeadError, AuditKeyError, AuditLog,

@@ -1,0 +1,73 @@
+//! The same tests on both databases, real ones.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::{Rc, Weak};
+
+use super::postgres_server::Postgres;
+use super::{State, StateOptions, StoreUrl};
+
+mod keys;
+mod watching;
+
+thread_local! {
+    /// A test opens several places, and one server is enough for all of them.
+    static SERVER: RefCell<Weak<Postgres>> = const { RefCell::new(Weak::new()) };
+    static DATABASES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// An empty place for a state; gone when dropped.
+pub(super) struct World {
+    place: Place,
+}
+
+enum Place {
+    Sqlite(tempfile::TempDir),
+    Postgres {
+        server: Rc<Postgres>,
+        database: String,
+    },
+}
+
+impl World {
+    pub(super) fn sqlite() -> Self {
+        Self {
+            place: Place::Sqlite(tempfile::tempdir().unwrap()),
+        }
+    }
+
+    pub(super) fn postgres() -> Self {
+        let server = SERVER.with_borrow_mut(|shared| {
+            shared.upgrade().unwrap_or_else(|| {
+                let server = Rc::new(Postgres::start());
+                *shared = Rc::downgrade(&server);
+                server
+            })
+        });
+        let number = DATABASES.get();
+        DATABASES.set(number + 1);
+        let database = format!("state_{number}");
+        server.database(&database);
+        Self {
+            place: Place::Postgres { server, database },
+        }
+    }
+
+    pub(super) fn url(&self) -> StoreUrl {
+        match &self.place {
+            Place::Sqlite(folder) => StoreUrl::sqlite(folder.path().join("state.db")),
+            Place::Postgres { server, database } => StoreUrl::parse(&server.url(database)).unwrap(),
+        }
+    }
+
+    /// One more node.
+    pub(super) async fn open(&self) -> State {
+        State::open(StateOptions::new(self.url())).await.unwrap()
+    }
+}
+
+/// Runs a test on each database, one after the other.
+pub(super) async fn on_both<T: Future<Output = ()>>(test: impl Fn(Rc<World>) -> T) {
+    test(Rc::new(World::sqlite())).await;
+    test(Rc::new(World::postgres())).await;
+}
