@@ -1,35 +1,44 @@
-//! A controller's folder, taken at one moment and kept under its content's name.
+//! A controller's files, taken at one moment, and kept under their content's
+//! name.
 //!
-//! The author's folder may change while it is read and after it was deployed.
-//! So it is read once into memory, within bounds and without following any
-//! link, and everything afterwards (contract, digest, what the sandbox mounts)
-//! is about that one reading.
+//! They come from a folder or from an archive, and are the same value then. A
+//! folder may change while it is read and after it was deployed, and an archive
+//! was made by somebody else; so either is read once into memory, within bounds
+//! and by the same rules for names, and everything afterwards (contract,
+//! digest, what the sandbox mounts) is about that one reading. Nothing is ever
+//! unpacked on disk by names that were not judged.
+//!
+//! An archive may hold the files themselves or one folder that holds them, as
+//! `tar -czf echo.tar.gz echo` makes it; that folder's name is no part of the
+//! bundle.
 
+mod keep;
+mod name;
+mod pack;
+mod read;
+mod unpack;
+
+pub(crate) use keep::KeepError;
 use magic_contract::{Contract, ErrorCode, Failure};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use unpack::Bounds;
 
-/// The most files a controller may consist of.
-const FILES: usize = 2_000;
-/// The most bytes its files may have together.
-const BYTES: u64 = 32 * 1024 * 1024;
-/// The deepest folder.
-const DEPTH: usize = 16;
+/// What a controller may consist of.
+const BOUNDS: Bounds = Bounds {
+    files: 2_000,
+    bytes: 32 * 1024 * 1024,
+};
 
 /// The program of a controller; the contract may have several names.
 const PROGRAM: &str = "controller.py";
 
 /// A controller's files, read.
 #[derive(Debug)]
-pub(crate) struct Bundle {
+pub struct Bundle {
     /// Path relative to the folder, with `/`, to content.
     files: BTreeMap<String, Vec<u8>>,
     /// SHA-256 over names and contents, in hexadecimal.
@@ -45,22 +54,68 @@ impl Bundle {
     ///
     /// E4001 for a folder that is not acceptable as one, E1001, E1002 or E1005
     /// for its contract.
-    pub(crate) fn read(folder: &Path) -> Result<Self, Failure> {
+    pub fn read(folder: &Path) -> Result<Self, Failure> {
+        Self::of(read::files(folder)?, folder)
+    }
+
+    /// Reads an archive: tar, compressed with zstd or gzip.
+    ///
+    /// # Errors
+    ///
+    /// E4001, which names the entry and the reason, for an archive that is not
+    /// acceptable; E1001, E1002 or E1005 for its contract.
+    pub fn from_archive(archive: &[u8]) -> Result<Self, Failure> {
         let mut files = BTreeMap::new();
-        let mut left = BYTES;
-        // The folder itself may be a link: its name is the operator's.
-        let top = open_folder(CWD, folder.as_os_str(), folder, OFlags::empty())?;
-        read_folder(&top, folder, "", 0, &mut files, &mut left)?;
+        unpack::unpack(archive, BOUNDS, |name, content| {
+            if !name.split('/').any(name::is_leftover) {
+                files.insert(name, content);
+            }
+            Ok(())
+        })
+        .map_err(|error| {
+            malformed(format!(
+                "the archive is not acceptable as a bundle: {error}"
+            ))
+        })?;
+        Self::of(without_one_folder(files), Path::new(""))
+            .map_err(|failure| failure.with_detail("source", json!("archive")))
+    }
+
+    /// The files as an archive: a tar, compressed with zstd. The same files
+    /// give the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the compressor says.
+    pub fn to_archive(&self) -> io::Result<Vec<u8>> {
+        pack::pack(&self.files)
+    }
+
+    /// SHA-256 over names and contents, in hexadecimal: the bundle's address,
+    /// whatever it was read from.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The contract in it.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    fn of(files: BTreeMap<String, Vec<u8>>, folder: &Path) -> Result<Self, Failure> {
+        let shown = if folder.as_os_str().is_empty() {
+            "the archive".to_owned()
+        } else {
+            format!("`{}`", folder.display())
+        };
         if !files.contains_key(PROGRAM) {
-            return Err(
-                malformed(format!("`{}` has no {PROGRAM}", folder.display()))
-                    .with_detail("expected", json!(PROGRAM)),
-            );
+            return Err(malformed(format!("{shown} has no {PROGRAM}"))
+                .with_detail("expected", json!(PROGRAM)));
         }
-        let name = contract_name(files.keys(), folder)?;
-        let shown = folder.join(&name).display().to_string();
+        let name = contract_name(files.keys(), &shown)?;
+        let place = folder.join(&name).display().to_string();
         let contract =
-            Contract::parse(&files[&name], &shown).map_err(|problems| problems.to_failure())?;
+            Contract::parse(&files[&name], &place).map_err(|problems| problems.to_failure())?;
         let digest = digest(&files);
         Ok(Self {
             files,
@@ -69,208 +124,64 @@ impl Bundle {
         })
     }
 
-    /// Writes the files below `root`, in a folder named after the digest, and
-    /// returns that folder. What is there already under that name is the same.
-    pub(crate) fn keep(&self, root: &Path) -> io::Result<PathBuf> {
-        let finished = root.join(&self.digest);
-        if finished.is_dir() {
-            return Ok(finished);
-        }
-        let staging = self.staging(root)?;
-        let written = self
-            .write(&staging)
-            .and_then(|()| std::fs::rename(&staging, &finished));
-        match written {
-            Ok(()) => Ok(finished),
-            Err(error) => {
-                // The first error is the one worth reporting.
-                let _ = std::fs::remove_dir_all(&staging);
-                if finished.is_dir() {
-                    Ok(finished)
-                } else {
-                    Err(error)
-                }
-            }
-        }
+    /// Keeps the files below `root`, in a folder named after the digest, and
+    /// returns that folder.
+    pub(crate) fn keep(&self, root: &Path) -> Result<PathBuf, KeepError> {
+        keep::keep(
+            root,
+            &self.digest,
+            |standing| keep::has_digest(standing, &self.digest),
+            |staging| {
+                self.files
+                    .iter()
+                    .try_for_each(|(name, content)| keep::write_file(staging, name, content))
+            },
+        )
     }
+}
 
-    /// Makes a folder to write into that nobody else writes into: not another
-    /// deploy of the same content at the same moment, whose failure would take
-    /// files out of ours, and not one of a process with our number that ended
-    /// in the middle, as a container's process 1 always is.
-    fn staging(&self, root: &Path) -> io::Result<PathBuf> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!(".{}-{}-{number}", self.digest, std::process::id());
-            let staging = root.join(name);
-            match std::fs::create_dir(&staging) {
-                Ok(()) => {
-                    // Whatever the umask, for identities of their own.
-                    crate::folder::create(&staging)?;
-                    return Ok(staging);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
+/// Whether a kept folder still holds what it was named after.
+pub(crate) fn is_unchanged(folder: &Path, digest: &str) -> bool {
+    keep::has_digest(folder, digest)
+}
 
-    fn write(&self, staging: &Path) -> io::Result<()> {
-        for (name, content) in &self.files {
-            let path = staging.join(name);
-            if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
-                let mut made = staging.to_owned();
-                for part in parent
-                    .strip_prefix(staging)
-                    .expect("a relative name below staging")
-                {
-                    made.push(part);
-                    crate::folder::create(&made)?;
-                }
-            }
-            crate::folder::write_file(&path, content)?;
-        }
-        Ok(())
+/// The files of an archive that holds one folder with a controller in it,
+/// named as that folder has them.
+fn without_one_folder(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    let folder = match files.keys().next().and_then(|name| name.split_once('/')) {
+        Some((first, _)) => format!("{first}/"),
+        None => return files,
+    };
+    let holds_all = files.keys().all(|name| name.starts_with(&folder));
+    if !holds_all || !files.contains_key(&format!("{folder}{PROGRAM}")) {
+        return files;
     }
+    files
+        .into_iter()
+        .map(|(name, content)| (name[folder.len()..].to_owned(), content))
+        .collect()
 }
 
 fn malformed(message: String) -> Failure {
     Failure::new(ErrorCode::InvalidBundle, message)
 }
 
-/// Everything below is opened by its name in a folder that is open already. A
-/// path would be resolved anew each time, and whoever may write the folder could
-/// put a link in the middle of it between two looks.
-fn read_folder(
-    folder: &OwnedFd,
-    shown: &Path,
-    prefix: &str,
-    depth: usize,
-    files: &mut BTreeMap<String, Vec<u8>>,
-    left: &mut u64,
-) -> Result<(), Failure> {
-    if depth > DEPTH {
-        return Err(malformed(format!(
-            "`{}` is nested deeper than {DEPTH} folders",
-            shown.display()
-        )));
-    }
-    let entries = Dir::read_from(folder).map_err(|error| unreadable(shown, error.into()))?;
-    for entry in entries {
-        let entry = entry.map_err(|error| unreadable(shown, error.into()))?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." {
-            continue;
-        }
-        let path = shown.join(name);
-        let Some(text) = name.to_str() else {
-            return Err(malformed(format!(
-                "`{}` has a name that is not UTF-8",
-                path.display()
-            )));
-        };
-        // Editors, version control and interpreters leave these behind; none
-        // of them is part of a controller.
-        if text.starts_with('.') || text == "__pycache__" || text.ends_with('~') {
-            continue;
-        }
-        let relative = format!("{prefix}{text}");
-        let status = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| unreadable(&path, error.into()))?;
-        match FileType::from_raw_mode(status.st_mode) {
-            FileType::Directory => {
-                let inner = open_folder(folder.as_fd(), name, &path, OFlags::NOFOLLOW)?;
-                let prefix = format!("{relative}/");
-                read_folder(&inner, &path, &prefix, depth + 1, files, left)?;
-            }
-            FileType::RegularFile => {
-                if files.len() == FILES {
-                    return Err(malformed(format!(
-                        "`{}` has more than {FILES} files",
-                        shown.display()
-                    )));
-                }
-                files.insert(relative, read_file(folder, name, &path, left)?);
-            }
-            _ => {
-                return Err(malformed(format!(
-                    "`{}` is a link or a special file; a controller consists of regular files",
-                    path.display()
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn unreadable(path: &Path, error: io::Error) -> Failure {
-    malformed(format!("`{}` cannot be read: {error}", path.display()))
-}
-
-fn open_folder(
-    at: BorrowedFd<'_>,
-    name: &OsStr,
-    shown: &Path,
-    flags: OFlags,
-) -> Result<OwnedFd, Failure> {
-    let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(at, name, flags, Mode::empty())
-        .map_err(|error| unreadable(shown, error.into()))
-}
-
-fn read_file(
-    folder: &OwnedFd,
-    name: &OsStr,
-    shown: &Path,
-    left: &mut u64,
-) -> Result<Vec<u8>, Failure> {
-    // The kind was seen a moment ago; a link or a pipe put there since must
-    // neither be followed nor block.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, name, flags, Mode::empty())
-        .map(std::fs::File::from)
-        .map_err(|error| unreadable(shown, error.into()))?;
-    let metadata = file.metadata().map_err(|error| unreadable(shown, error))?;
-    if !metadata.is_file() {
-        return Err(malformed(format!(
-            "`{}` is not a regular file",
-            shown.display()
-        )));
-    }
-    let mut content = Vec::new();
-    let count = file
-        .take(*left + 1)
-        .read_to_end(&mut content)
-        .map_err(|error| unreadable(shown, error))?;
-    *left = left.checked_sub(count as u64).ok_or_else(|| {
-        malformed(format!(
-            "the folder has more than {} MiB of files",
-            BYTES / (1024 * 1024)
-        ))
-    })?;
-    Ok(content)
-}
-
 /// Finds the one contract: `contract.yaml` or `<anything>.contract.yaml`, each
 /// also as `.yml` and `.json`, at the top of the folder.
 fn contract_name<'a>(
     names: impl Iterator<Item = &'a String>,
-    folder: &Path,
+    shown: &str,
 ) -> Result<String, Failure> {
     let mut found: Vec<&String> = names.filter(|name| is_contract(name)).collect();
     match (found.pop(), found.is_empty()) {
         (Some(name), true) => Ok(name.clone()),
         (Some(_), false) => Err(malformed(format!(
-            "`{}` has more than one contract; keep one",
-            folder.display()
+            "{shown} has more than one contract; keep one"
         ))),
-        (None, _) => Err(
-            malformed(format!("`{}` has no contract", folder.display())).with_detail(
-                "expected",
-                json!(["contract.yaml", "<name>.contract.yaml", "contract.json"]),
-            ),
-        ),
+        (None, _) => Err(malformed(format!("{shown} has no contract")).with_detail(
+            "expected",
+            json!(["contract.yaml", "<name>.contract.yaml", "contract.json"]),
+        )),
     }
 }
 
@@ -306,5 +217,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
         })
 }
 
+#[cfg(test)]
+mod archive_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! sandbox without capabilities -> switch the pointer. Each step refuses with
 //! its own code, and until the last one nothing that serves has changed.
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, KeepError};
 use crate::control::Entry;
 use crate::deployment::Deployment;
 use crate::load_failure;
@@ -16,7 +16,7 @@ use crate::version::{self, Version};
 use magic_contract::{Diagnostics, ErrorCode, Failure, Grant, Isolation, Reason};
 use serde::Serialize;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a deploy did.
@@ -49,9 +49,26 @@ pub struct Inspection {
     pub unforkable: Option<String>,
 }
 
-/// Puts the controller in `folder` into service.
-pub(crate) async fn deploy(shared: &Arc<Shared>, folder: &Path) -> Result<Deployed, Failure> {
-    let (version, template) = trial(shared, folder, true).await?;
+/// Where a controller's files are.
+pub(crate) enum Source {
+    /// In a folder, to be read.
+    Folder(PathBuf),
+    /// In hand.
+    Bundle(Box<Bundle>),
+}
+
+impl Source {
+    fn read(self) -> Result<Bundle, Failure> {
+        match self {
+            Self::Folder(folder) => Bundle::read(&folder),
+            Self::Bundle(bundle) => Ok(*bundle),
+        }
+    }
+}
+
+/// Puts a controller into service.
+pub(crate) async fn deploy(shared: &Arc<Shared>, source: Source) -> Result<Deployed, Failure> {
+    let (version, template) = trial(shared, source, true).await?;
     let contract = &version.contract;
     let mut deployed = Deployed {
         name: contract.name.to_string(),
@@ -86,7 +103,8 @@ pub(crate) async fn deploy(shared: &Arc<Shared>, folder: &Path) -> Result<Deploy
 
 /// Imports the controller in `folder` without putting it into service.
 pub(crate) async fn inspect(shared: &Shared, folder: &Path) -> Result<Inspection, Failure> {
-    let (version, template) = trial(shared, folder, false).await?;
+    let source = Source::Folder(folder.to_owned());
+    let (version, template) = trial(shared, source, false).await?;
     let template = template.expect("an inspection always imports");
     Ok(Inspection {
         name: version.contract.name.to_string(),
@@ -103,14 +121,20 @@ pub(crate) async fn inspect(shared: &Shared, folder: &Path) -> Result<Inspection
 /// this name, is in service already.
 async fn trial(
     shared: &Shared,
-    folder: &Path,
+    source: Source,
     may_stand: bool,
 ) -> Result<(Version, Option<Arc<Template>>), Failure> {
-    let (folder, bundles) = (folder.to_owned(), shared.bundles.clone());
+    let bundles = shared.bundles.clone();
     let (bundle, kept) = tokio::task::spawn_blocking(move || {
-        let bundle = Bundle::read(&folder)?;
+        let bundle = source.read()?;
         let kept = bundle.keep(&bundles).map_err(|error| {
-            Failure::new(ErrorCode::DeploymentFailed, "the bundle could not be kept")
+            let message = match error {
+                KeepError::Write { .. } => "the bundle could not be kept",
+                KeepError::Changed(_) => {
+                    "the kept files of this bundle were changed on disk; the log says which"
+                }
+            };
+            Failure::new(ErrorCode::DeploymentFailed, message)
                 .with_reason(Reason::Store)
                 .with_internal(error.to_string())
         })?;

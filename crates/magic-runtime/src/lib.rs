@@ -49,7 +49,7 @@ mod version;
 mod watched;
 mod worker;
 
-pub use bundle::is_contract;
+pub use bundle::{Bundle, is_contract};
 pub use control::{Entry, EntryKind};
 pub use deploy::{Deployed, Inspection};
 pub use interpreter::{Interpreter, InterpreterError};

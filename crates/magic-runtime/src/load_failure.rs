@@ -39,6 +39,12 @@ pub(crate) fn at_deploy(error: &LaunchError) -> Failure {
             Failure::new(ErrorCode::DoesNotLoad, error.to_string())
                 .with_detail("kind", json!("budget"))
         }
+        LaunchError::Changed(_) => Failure::new(
+            ErrorCode::DeploymentFailed,
+            "the kept files of this version were changed on disk",
+        )
+        .with_reason(Reason::Store)
+        .with_internal(error.to_string()),
         LaunchError::Group(_)
         | LaunchError::Descriptors(_)
         | LaunchError::Spawn(_)
@@ -63,6 +69,12 @@ pub(crate) fn at_request(error: &LaunchError) -> Failure {
                 .with_reason(Reason::Raised)
                 .with_internal(error.to_string())
         }
+        LaunchError::Changed(_) => Failure::new(
+            ErrorCode::ControllerFailed,
+            "the kept files of this version were changed on disk; it is not run",
+        )
+        .with_reason(Reason::Internal)
+        .with_internal(error.to_string()),
         _ => Failure::new(
             ErrorCode::ControllerFailed,
             "the runtime could not start a sandbox",

@@ -1,5 +1,6 @@
 //! The runtime as its callers hold it.
 
+use crate::bundle::Bundle;
 use crate::cleanup::Cleaner;
 use crate::deploy::{self, Deployed, Inspection};
 use crate::interpreter::{Interpreter, InterpreterError};
@@ -211,7 +212,19 @@ impl Runtime {
     /// E4001 for the folder, E1001, E1002 or E1005 for the contract, E2002 for
     /// the policy, E4002 for the import, E4005 for the runtime itself.
     pub async fn deploy(&self, folder: &Path) -> Result<Deployed, Failure> {
-        deploy::deploy(&self.shared, folder).await
+        let source = deploy::Source::Folder(folder.to_owned());
+        deploy::deploy(&self.shared, source).await
+    }
+
+    /// Puts a controller into service whose files have been read already. The
+    /// same content again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::deploy`].
+    pub async fn deploy_bundle(&self, bundle: Bundle) -> Result<Deployed, Failure> {
+        let source = deploy::Source::Bundle(Box::new(bundle));
+        deploy::deploy(&self.shared, source).await
     }
 
     /// From now on messages start controllers, those in service and those that

@@ -5,6 +5,7 @@
 //! never trusted after the import: what it says fills messages, and what it is
 //! asked for is checked on what comes back, not on its word.
 
+use crate::bundle;
 use crate::capture::{self, Source};
 use crate::confinement;
 use crate::control::{Entry, LoadFailure, Notice, Order};
@@ -19,6 +20,7 @@ use magic_store::Stream;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::unix::pipe;
@@ -81,6 +83,8 @@ pub(crate) enum LaunchError {
     Memory,
     #[error("the import did not end within {0:?}")]
     Timeout(std::time::Duration),
+    #[error("the files in `{}` are not those that were deployed", .0.display())]
+    Changed(PathBuf),
     #[error("the launching task was cancelled")]
     Cancelled,
 }
@@ -108,7 +112,11 @@ impl Template {
         }
         let started = Instant::now();
         let spawning = launcher.clone();
+        let (folder, digest) = (version.folder.clone(), version.digest.clone());
         let (leaf, confined) = tokio::task::spawn_blocking(move || {
+            if !bundle::is_unchanged(&folder, &digest) {
+                return Err(LaunchError::Changed(folder));
+            }
             let leaf = spawning.leaves.take(&limits)?;
             let null = std::fs::File::open("/dev/null").map_err(LaunchError::Descriptors)?;
             let descriptors = Descriptors::new(null.into(), stdout_end, stderr_end).and(other_end);

@@ -5,10 +5,10 @@ use magic_contract::{ErrorCode, Failure};
 use std::fs;
 use std::path::Path;
 
-const CONTRACT: &str =
+pub(super) const CONTRACT: &str =
     "name: Echo\nversion: 1.0.0\ninput: {type: object}\noutput: {type: object}\n";
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("controller.py"), "x = 1\n").unwrap();
     fs::write(folder.path().join("contract.yaml"), CONTRACT).unwrap();
@@ -162,4 +162,43 @@ fn a_folder_that_becomes_a_link_is_not_followed() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(!leaked, "a link was followed");
     });
+}
+
+/// Whatever was changed, added or taken away under a kept name is found.
+#[test]
+fn kept_files_that_were_changed_are_not_used() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 5] = [
+        ("nothing", |_| {}),
+        ("other content", |place| {
+            fs::write(place.join("controller.py"), "x = 2\n").unwrap();
+        }),
+        ("one file more", |place| {
+            fs::write(place.join("sitecustomize.py"), "").unwrap();
+        }),
+        ("a hidden file", |place| {
+            fs::create_dir(place.join("__pycache__")).unwrap();
+            fs::write(place.join("__pycache__/controller.cpython-311.pyc"), "").unwrap();
+        }),
+        ("a link", |place| {
+            fs::remove_file(place.join("controller.py")).unwrap();
+            std::os::unix::fs::symlink("/etc/passwd", place.join("controller.py")).unwrap();
+        }),
+    ];
+    let source = folder();
+    let bundle = Bundle::read(source.path()).unwrap();
+    for (what, change) in changes {
+        let kept = tempfile::tempdir().unwrap();
+        let place = bundle.keep(kept.path()).unwrap();
+        change(&place);
+        let sound = what == "nothing";
+        assert_eq!(super::is_unchanged(&place, &bundle.digest), sound, "{what}");
+        assert_eq!(bundle.keep(kept.path()).is_ok(), sound, "{what}");
+    }
+    // A folder that is exchanged as a whole, for one with the same content.
+    let kept = tempfile::tempdir().unwrap();
+    let place = bundle.keep(kept.path()).unwrap();
+    fs::rename(&place, kept.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(kept.path().join("elsewhere"), &place).unwrap();
+    assert!(bundle.keep(kept.path()).is_err());
 }

@@ -1,0 +1,134 @@
+//! Keeps files on disk under the name of their content.
+//!
+//! A folder appears under its name only as a whole: it is written beside its
+//! place, every file and folder of it made durable, then renamed, and the
+//! rename made durable. After a crash at any moment there is either nothing or
+//! all of it, and never a name that stands for half. What was found under a
+//! name is believed only after its content has been read again: whoever can
+//! write there could otherwise exchange what serves.
+
+use super::{digest, read};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why a kept folder is not used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeepError {
+    #[error("`{}` cannot be written: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error(
+        "the files in `{}` are not those that were deployed; somebody has changed them: find out who, remove that folder and deploy again",
+        .0.display()
+    )]
+    Changed(PathBuf),
+}
+
+/// Keeps what `write` writes below `root`, in a folder of that name, and
+/// returns the folder. `is_sound` judges what is there already.
+pub(crate) fn keep(
+    root: &Path,
+    name: &str,
+    is_sound: impl Fn(&Path) -> bool,
+    write: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<PathBuf, KeepError> {
+    let finished = root.join(name);
+    let existing = || {
+        if is_sound(&finished) {
+            Ok(finished.clone())
+        } else {
+            Err(KeepError::Changed(finished.clone()))
+        }
+    };
+    if is_there(&finished) {
+        return existing();
+    }
+    let failed = |source| KeepError::Write {
+        path: root.to_owned(),
+        source,
+    };
+    let staging = staging(root, name).map_err(failed)?;
+    let written = write(&staging)
+        .and_then(|()| sync_all(&staging))
+        .and_then(|()| std::fs::rename(&staging, &finished))
+        .and_then(|()| sync(root));
+    match written {
+        Ok(()) => Ok(finished),
+        Err(error) => {
+            // The first error is the one worth reporting.
+            let _ = std::fs::remove_dir_all(&staging);
+            if is_there(&finished) {
+                // Somebody else was faster.
+                sync(root).map_err(failed)?;
+                existing()
+            } else {
+                Err(failed(error))
+            }
+        }
+    }
+}
+
+/// Whether anything has that name, a link that leads nowhere included.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Whether the files below `folder` still have that digest.
+pub(crate) fn has_digest(folder: &Path, expected: &str) -> bool {
+    // A kept folder is one of ours and never reached by a link.
+    folder.symlink_metadata().is_ok_and(|found| found.is_dir())
+        && read::files_as_they_are(folder).is_ok_and(|files| digest(&files) == expected)
+}
+
+/// Writes one file whose name [`Names`](super::name::Names) has admitted.
+pub(crate) fn write_file(staging: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut made = staging.to_owned();
+    let (folders, file) = name.rsplit_once('/').unwrap_or(("", name));
+    for part in folders.split('/').filter(|part| !part.is_empty()) {
+        made.push(part);
+        if !made.is_dir() {
+            crate::folder::create(&made)?;
+        }
+    }
+    crate::folder::write_file(&made.join(file), content)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Makes everything below durable, the innermost first. Only now and not file
+/// by file as they are written: the first of many commits then carries most.
+fn sync_all(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_all(&entry.path())?;
+        } else {
+            sync(&entry.path())?;
+        }
+    }
+    sync(folder)
+}
+
+/// Makes a folder to write into that nobody else writes into: not another
+/// deploy of the same content at the same moment, whose failure would take
+/// files out of ours, and not one of a process with our number that ended in
+/// the middle, as a container's process 1 always is.
+fn staging(root: &Path, name: &str) -> io::Result<PathBuf> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let staging = root.join(format!(".{name}-{}-{number}", std::process::id()));
+        match std::fs::create_dir(&staging) {
+            Ok(()) => {
+                // Whatever the umask, for identities of their own.
+                crate::folder::create(&staging)?;
+                return Ok(staging);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
