@@ -4,8 +4,10 @@ use crate::books::Books;
 use crate::disk::Disk;
 use crate::life::{Stores, borrowed, controllers, make_tables};
 use crate::support::command::magic;
-use crate::support::server::{Answer, Server, wait_for};
+use crate::support::server::{Answer, PATIENCE, Server, wait_for};
 use serde_json::json;
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// A server on a disk whose syncs can be made to fail.
 struct Broken {
@@ -85,6 +87,32 @@ fn a_failed_sync_of_the_audit_log_stops_acknowledging_until_a_restart() {
         healed.book(4, 200, "none");
         healed.check();
     }
+}
+
+/// While the disk does not say that it has the records, nothing is committed and nobody is answered; however long that takes.
+#[test]
+fn nothing_is_committed_or_answered_before_its_records_are_synced() {
+    let broken = Broken::start();
+    let rows = || {
+        let query = "SELECT id FROM ledger ORDER BY id";
+        Stores::Embedded.rows(broken.server.data.path(), query)
+    };
+    broken.disk.hold("/audit/");
+    let (answered, answers) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let answer = broken.server.execute("Ledger", &json!({ "id": 2 }));
+            answered.send(answer.status).expect("somebody waits");
+        });
+        wait_for("a sync", || broken.disk.is_held().then_some(()));
+        // Nothing is to happen, so there is no event to wait for: what happens too early happens within milliseconds.
+        let early = answers.recv_timeout(Duration::from_millis(500));
+        assert!(early.is_err(), "answered with {early:?}");
+        assert_eq!(rows(), ["1"]);
+        broken.disk.let_go();
+        assert_eq!(answers.recv_timeout(PATIENCE), Ok(200));
+    });
+    assert_eq!(rows(), ["1", "2"]);
 }
 
 /// A commit whose sync failed may or may not be found by the next start, and its answer says so. What comes after it is refused:

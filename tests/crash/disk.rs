@@ -33,20 +33,41 @@ impl Disk {
             ("LD_PRELOAD", text(library())),
             ("FAULTS_FOLDER", text(&self.root)),
             ("FAULTS_DURABLE", text(self.place.path())),
-            ("FAULTS_BREAK", text(&self.mark())),
+            ("FAULTS_BREAK", text(&self.mark("failing"))),
+            ("FAULTS_HOLD", text(&self.mark("holding"))),
+            ("FAULTS_HELD", text(&self.mark("held"))),
         ]
     }
 
     /// From now on, syncing fails for every file whose path contains this.
     pub(crate) fn fail(&self, word: &str) {
-        let unfinished = self.place.path().join("failing.new");
-        std::fs::write(&unfinished, word).expect("our own file");
-        std::fs::rename(unfinished, self.mark()).expect("our own file");
+        self.set("failing", word);
     }
 
     /// Syncing works again.
     pub(crate) fn mend(&self) {
-        std::fs::remove_file(self.mark()).expect("our own file");
+        std::fs::remove_file(self.mark("failing")).expect("our own file");
+    }
+
+    /// From now on, syncing does not return for such files.
+    pub(crate) fn hold(&self, word: &str) {
+        self.set("holding", word);
+    }
+
+    /// Whether somebody waits in a sync.
+    pub(crate) fn is_held(&self) -> bool {
+        self.mark("held").exists()
+    }
+
+    /// Those who wait go on.
+    pub(crate) fn let_go(&self) {
+        std::fs::remove_file(self.mark("holding")).expect("our own file");
+    }
+
+    fn set(&self, mark: &str, word: &str) {
+        let unfinished = self.place.path().join("mark.new");
+        std::fs::write(&unfinished, word).expect("our own file");
+        std::fs::rename(unfinished, self.mark(mark)).expect("our own file");
     }
 
     /// Takes away what was not synced below `root/name`, where no program runs any more.
@@ -74,8 +95,8 @@ impl Disk {
         self.place.path().join("contents")
     }
 
-    fn mark(&self) -> PathBuf {
-        self.place.path().join("failing")
+    fn mark(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
     }
 
     fn restore(&self, names: &Path, live: &Path) {

@@ -10,7 +10,8 @@
  * After the server is killed, the test puts together what is durable and continues with that: all else is gone, which is what a
  * power cut may do and a kill cannot. Nothing is really synced, so the tests are fast.
  *
- * While the file FAULTS_BREAK exists, the sync of any file whose path contains its content fails with EIO. */
+ * While the file FAULTS_BREAK exists, the sync of any file whose path contains its content fails with EIO; while FAULTS_HOLD
+ * exists, such a sync does not return, and FAULTS_HELD says that there is one. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -31,8 +32,8 @@ static const char *below(const char *path) {
     return path[length] == '/' || !path[length] ? path + length : NULL;
 }
 
-static int broken(const char *path) {
-    const char *mark = getenv("FAULTS_BREAK");
+static int marked(const char *variable, const char *path) {
+    const char *mark = getenv(variable);
     char word[256] = "";
     int file = mark ? open(mark, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0) return 0;
@@ -150,7 +151,11 @@ static int keep(int file) {
     path[length] = 0;
     const char *rest = below(path);
     if (!rest) return 0;
-    if (broken(path)) {
+    while (marked("FAULTS_HOLD", path)) {
+        close(open(getenv("FAULTS_HELD"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        usleep(1000);
+    }
+    if (marked("FAULTS_BREAK", path)) {
         errno = EIO;
         return -1;
     }
