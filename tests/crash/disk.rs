@@ -101,6 +101,7 @@ impl Disk {
 
     fn restore(&self, names: &Path, live: &Path) {
         private_folder(live);
+        same_permissions(names, live);
         for name in entries(names) {
             let (from, to) = (names.join(&name), live.join(&name));
             if from.is_dir() {
@@ -114,9 +115,9 @@ impl Disk {
                     std::fs::copy(content, &to).expect("our own file");
                 } else {
                     std::fs::write(&to, "").expect("our own file");
+                    std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600))
+                        .expect("our own file");
                 }
-                std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600))
-                    .expect("our own file");
             }
         }
     }
@@ -124,6 +125,7 @@ impl Disk {
     /// What is there after the power is back is durable.
     fn adopt(&self, live: &Path, names: &Path) {
         private_folder(names);
+        same_permissions(live, names);
         std::fs::write(names.join(NAMED), "").expect("our own file");
         for name in entries(live) {
             let (from, to) = (live.join(&name), names.join(&name));
@@ -159,6 +161,11 @@ fn private_folder(path: &Path) {
         .recursive(true)
         .create(path)
         .expect("our own folder");
+}
+
+fn same_permissions(from: &Path, to: &Path) {
+    let permissions = from.metadata().expect("our own folder").permissions();
+    std::fs::set_permissions(to, permissions).expect("our own folder");
 }
 
 fn entries(folder: &Path) -> Vec<String> {
@@ -228,6 +235,12 @@ write('data/nameless', 'synced, but in a folder that was not', True)
 os.mkdir('data/lost')
 write('data/lost/kept', 'synced', True)
 sync_folder('data/lost')
+os.mkdir('data/staging')
+os.mkdir('data/staging/deep')
+write('data/staging/deep/kept', 'synced', True)
+sync_folder('data/staging/deep')
+sync_folder('data/staging')
+os.rename(os.path.abspath('data/staging'), os.path.abspath('data/moved'))
 if sys.argv[2] == 'rename':
     sync_folder('data')
 ";
@@ -244,6 +257,7 @@ if sys.argv[2] == 'rename':
                 ("inner/kept", Some("synced")),
                 ("nameless", None),
                 ("lost/kept", None),
+                ("moved/deep/kept", None),
             ],
         ),
         (
@@ -257,6 +271,7 @@ if sys.argv[2] == 'rename':
                 ("inner/kept", Some("synced")),
                 ("nameless", Some("synced, but in a folder that was not")),
                 ("lost/kept", Some("synced")),
+                ("moved/deep/kept", Some("synced")),
             ],
         ),
     ] {

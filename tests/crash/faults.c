@@ -2,8 +2,9 @@
  *
  * Below FAULTS_FOLDER nothing is durable but what was synced, and names and contents are synced apart, as POSIX has it:
  *
- * - fsync(2) or fdatasync(2) of a file keeps its content, as it is at that moment, under the file's identity in
+ * - fsync(2) or fdatasync(2) of a file keeps its content and permissions, as it is at that moment, under the file's identity in
  *   FAULTS_DURABLE/contents. It keeps no name: a file whose folder was never synced is not found after the power is back.
+ * - rename(2) of a folder takes along what is durable in it.
  * - fsync(2) of a folder keeps its names in FAULTS_DURABLE/names, where each file holds the identity of what it names. A name of
  *   a file that was never synced itself names an empty file. Removed names are gone, renamed ones name what they name now.
  *
@@ -14,6 +15,7 @@
  * exists, such a sync does not return, and FAULTS_HELD says that there is one. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -88,7 +90,7 @@ static int keep_content(int file) {
     temporary_name(writing, sizeof writing);
     int to = open(writing, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (to < 0) return -1;
-    int result = copy_from(file, 0, to);
+    int result = copy_from(file, 0, to) || fchmod(to, now.st_mode & 0777);
     close(to);
     return result ? result : rename(writing, kept);
 }
@@ -122,6 +124,7 @@ static int keep_names(const char *path, const char *rest) {
         if (lstat(here, &status)) continue;
         if (S_ISDIR(status.st_mode)) {
             mkdir(there, 0700);
+            chmod(there, status.st_mode & 0777);
             snprintf(there, sizeof there, "%s/%s/.named", names, entry->d_name);
             int mark = open(there, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
             if (mark >= 0) close(mark);
@@ -167,3 +170,22 @@ static int keep(int file) {
 
 int fsync(int file) { return keep(file); }
 int fdatasync(int file) { return keep(file); }
+
+/* What a folder has durably in it goes along when it is renamed; its new name is durable when its parent is synced. */
+int rename(const char *from, const char *to) {
+    char before[ROOM], after[ROOM];
+    struct stat status;
+    int (*real)(const char *, const char *) = (int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename");
+    if (!real) abort();
+    int result = real(from, to);
+    const char *old = below(from), *new = below(to);
+    if (!result && old && new && !lstat(to, &status) && S_ISDIR(status.st_mode)) {
+        snprintf(before, sizeof before, "%s/names%s/.named", getenv("FAULTS_DURABLE"), old);
+        unlink(before);
+        *strrchr(before, '/') = 0;
+        snprintf(after, sizeof after, "%s/names%s", getenv("FAULTS_DURABLE"), new);
+        real(before, after);
+        errno = 0;
+    }
+    return result;
+}
