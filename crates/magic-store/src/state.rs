@@ -14,6 +14,8 @@
 
 use std::sync::Arc;
 
+mod bundles;
+mod deployments;
 mod error;
 mod keys;
 mod open;
@@ -24,6 +26,11 @@ mod time;
 mod transaction;
 mod watch;
 
+pub use bundles::{BUNDLE_LIMIT, Bundle, BundleError, bundle_digest};
+pub use deployments::{
+    Canary, CanaryShare, CannotMove, Deployment, DeploymentError, Difference, Event, EventKind,
+    NewVersion, Outcome, Placed, Placement, Snapshot, StoredVersion,
+};
 pub use error::StateError;
 pub use keys::{
     ApiKey, ApiKeys, KeyError, KeyRefusal, KeyText, NewKey, NotAKey, StoredKey, is_key_id,

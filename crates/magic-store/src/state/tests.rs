@@ -3,10 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use super::postgres_server::Postgres;
 use super::{State, StateOptions, StoreUrl};
 
+mod deployments;
 mod keys;
 mod watching;
 
@@ -57,6 +62,23 @@ impl World {
         match &self.place {
             Place::Sqlite(folder) => StoreUrl::sqlite(folder.path().join("state.db")),
             Place::Postgres { server, database } => StoreUrl::parse(&server.url(database)).unwrap(),
+        }
+    }
+
+    /// Changes the tables as somebody would who has got at the database.
+    pub(super) async fn tamper(&self, sql: &'static str) {
+        match &self.place {
+            Place::Sqlite(folder) => {
+                let options = SqliteConnectOptions::new()
+                    .filename(folder.path().join("state.db"))
+                    .busy_timeout(Duration::from_secs(10));
+                let mut connection = options.connect().await.unwrap();
+                connection.execute(sqlx::raw_sql(sql)).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            Place::Postgres { server, database } => {
+                server.sql(database, &format!("SET search_path = magic_state; {sql}"));
+            }
         }
     }
 

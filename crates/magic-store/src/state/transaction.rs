@@ -75,18 +75,35 @@ macro_rules! value_from {
     )*};
 }
 
-value_from!(String => Text, i64 => Integer, f64 => Real);
+value_from!(i64 => Integer, f64 => Real);
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Self::Text(Some(value.to_owned()))
+        Self::from(Some(value))
     }
 }
 
 impl From<Option<&str>> for Value {
     fn from(value: Option<&str>) -> Self {
-        Self::Text(value.map(str::to_owned))
+        Self::Text(value.map(without_null))
     }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::from(value.as_str())
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(value: Option<String>) -> Self {
+        Self::from(value.as_deref())
+    }
+}
+
+/// PostgreSQL's text cannot hold the null character, so neither database is given it.
+pub(super) fn without_null(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 impl From<bool> for Value {
