@@ -14,10 +14,15 @@
 
 use std::sync::Arc;
 
+mod backup;
+mod batch;
 mod bundles;
 mod deployments;
 mod error;
+mod executions;
 mod keys;
+mod logs;
+mod nodes;
 mod open;
 mod schema;
 mod sqlite_file;
@@ -26,15 +31,20 @@ mod time;
 mod transaction;
 mod watch;
 
+pub use backup::BackupError;
+pub use batch::{BATCH_BYTES, BATCH_LIMIT};
 pub use bundles::{BUNDLE_LIMIT, Bundle, BundleError, bundle_digest};
 pub use deployments::{
     Canary, CanaryShare, CannotMove, Deployment, DeploymentError, Difference, Event, EventKind,
     NewVersion, Outcome, Placed, Placement, Snapshot, StoredVersion,
 };
 pub use error::StateError;
+pub use executions::Execution;
 pub use keys::{
     ApiKey, ApiKeys, KeyError, KeyRefusal, KeyText, NewKey, NotAKey, StoredKey, is_key_id,
 };
+pub use logs::{KeptLine, LogFilter, LogPage, LogStart, PAGE_LIMIT, ShippedLine};
+pub use nodes::{AuditHeadRefused, Heartbeat, Node, NodeAuditHead};
 pub use open::{OpenError, StateOptions};
 pub use store_url::{StoreUrl, StoreUrlProblem};
 pub use watch::{Link, Revision};
@@ -81,6 +91,7 @@ impl State {
 
 #[cfg(test)]
 #[path = "../../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "the tests of the binary use the rest")]
 mod postgres_server;
 
 #[cfg(test)]

@@ -39,6 +39,16 @@ pub enum StateError {
         /// The bound.
         limit: usize,
     },
+    /// More at once than a bound allows.
+    #[error("{what} has {found} rows, and at most {limit} are taken at once")]
+    TooMany {
+        /// What it is.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// The database refuses a statement; a fault of ours, or somebody changed the tables.
     #[error("the database of the runtime's state refused to {step}")]
     Refused {

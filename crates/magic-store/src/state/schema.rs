@@ -53,8 +53,8 @@ fn hash(text: &str) -> String {
 ///
 /// [`OpenError::Later`] or [`OpenError::Changed`] when the records are not those
 /// of an earlier state of this program.
-fn pending<'a>(
-    known: &'a [(&'static str, &'static str)],
+fn pending(
+    known: &[(&'static str, &'static str)],
     records: &[Record],
 ) -> Result<Vec<(i64, &'static str, &'static str)>, OpenError> {
     let latest = i64::try_from(known.len()).unwrap_or(i64::MAX);

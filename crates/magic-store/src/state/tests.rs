@@ -12,7 +12,13 @@ use super::postgres_server::Postgres;
 use super::{State, StateOptions, StoreUrl};
 
 mod deployments;
+mod executions;
+mod files;
 mod keys;
+mod logs;
+mod migrations;
+mod nodes;
+mod outages;
 mod watching;
 
 thread_local! {
@@ -84,7 +90,14 @@ impl World {
 
     /// One more node.
     pub(super) async fn open(&self) -> State {
-        State::open(StateOptions::new(self.url())).await.unwrap()
+        self.open_with(|_| ()).await
+    }
+
+    /// One more node with options of its own.
+    pub(super) async fn open_with(&self, change: impl FnOnce(&mut StateOptions)) -> State {
+        let mut options = StateOptions::new(self.url());
+        change(&mut options);
+        State::open(options).await.unwrap()
     }
 }
 
