@@ -16,6 +16,7 @@
 //! | | `MAGIC_SECRETS_DIR` | `secrets_dir` | none; see [`secrets`] |
 //! | | `MAGIC_SECRETS_KEY` | | the key file in the data folder |
 //! | | `DATABASE_URL` | `database_url` | `sqlite://` and `controllers.db` in the data folder; or `postgres://USER:PASSWORD@HOST/DATABASE` |
+//! | | `MAGIC_STORE_URL` | `store_url` | `sqlite://` and `state.db` in the data folder; or `postgres://USER:PASSWORD@HOST/DATABASE` |
 //! | | `DATABASE_RAW_ROLE` | `database_raw_role` | none; the PostgreSQL role that raw SQL runs in, without which production refuses it |
 //! | | `REDIS_URL` | `redis_url` | none: queues in a file of the data folder, the cache in memory |
 //! | | `MAGIC_EGRESS_CA` | `egress_ca` | none; a PEM file of certificate authorities to trust beside the public ones |
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use magic_broker::db::DatabaseUrl;
 use magic_contract::{Environment, Policy};
+use magic_store::state::StoreUrl;
 use serde::Deserialize;
 
 use crate::cli::GlobalArguments;
@@ -55,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) controllers: PathBuf,
     pub(crate) url: Option<String>,
     pub(crate) database_url: DatabaseUrl,
+    pub(crate) store_url: StoreUrl,
     pub(crate) database_raw_role: Option<String>,
     pub(crate) redis_url: Option<HiddenUrl>,
     pub(crate) egress_ca: Option<PathBuf>,
@@ -99,6 +102,10 @@ struct Source {
     database_text: Option<String>,
     #[serde(skip)]
     database_url: Option<DatabaseUrl>,
+    #[serde(rename = "store_url")]
+    store_text: Option<String>,
+    #[serde(skip)]
+    store_url: Option<StoreUrl>,
     database_raw_role: Option<String>,
     redis_url: Option<HiddenUrl>,
     egress_ca: Option<PathBuf>,
@@ -158,6 +165,17 @@ impl Settings {
                     None if as_root => PathBuf::from("/run/magic/magic.sock"),
                     None => data_dir.join("magic.sock"),
                 });
+        let database_url = all
+            .database_url
+            .unwrap_or_else(|| DatabaseUrl::sqlite(data_dir.join("controllers.db")));
+        let store_url = all
+            .store_url
+            .unwrap_or_else(|| StoreUrl::sqlite(data_dir.join("state.db")));
+        if store_url.file().is_some() && store_url.to_string() == database_url.to_string() {
+            bail!(
+                "MAGIC_STORE_URL and DATABASE_URL name the same file, and controllers would reach the runtime's own state; name two"
+            );
+        }
         let listen = all.listen.as_deref().unwrap_or("127.0.0.1:8080");
         Ok(Self {
             socket,
@@ -166,9 +184,8 @@ impl Settings {
             policy: all.policy,
             controllers: all.controllers.unwrap_or_else(|| "controllers".into()),
             url: all.url,
-            database_url: all
-                .database_url
-                .unwrap_or_else(|| DatabaseUrl::sqlite(data_dir.join("controllers.db"))),
+            database_url,
+            store_url,
             database_raw_role: all.database_raw_role,
             redis_url: all.redis_url,
             egress_ca: all.egress_ca,
@@ -237,6 +254,10 @@ impl Source {
             database_url: text("DATABASE_URL")?
                 .map(|text| DatabaseUrl::parse(&text).context("DATABASE_URL is not understood"))
                 .transpose()?,
+            store_text: None,
+            store_url: text("MAGIC_STORE_URL")?
+                .map(|text| StoreUrl::parse(&text).context("MAGIC_STORE_URL is not understood"))
+                .transpose()?,
             database_raw_role: text("DATABASE_RAW_ROLE")?,
             redis_url: text("REDIS_URL")?.map(HiddenUrl),
             egress_ca: path("MAGIC_EGRESS_CA"),
@@ -277,6 +298,11 @@ impl Source {
                 .with_context(|| format!("database_url of {} is not understood", path.display()))?;
             source.database_url = Some(url.below(folder));
         }
+        if let Some(text) = source.store_text.take() {
+            let url = StoreUrl::parse(&text)
+                .with_context(|| format!("store_url of {} is not understood", path.display()))?;
+            source.store_url = Some(url.below(folder));
+        }
         Ok(source)
     }
 
@@ -293,6 +319,8 @@ impl Source {
             secrets_dir: self.secrets_dir.or(other.secrets_dir),
             database_text: None,
             database_url: self.database_url.or(other.database_url),
+            store_text: None,
+            store_url: self.store_url.or(other.store_url),
             database_raw_role: self.database_raw_role.or(other.database_raw_role),
             redis_url: self.redis_url.or(other.redis_url),
             egress_ca: self.egress_ca.or(other.egress_ca),

@@ -32,6 +32,7 @@ fn defaults() {
             controllers: "controllers".into(),
             url: None,
             database_url: DatabaseUrl::sqlite("/home/ada/.local/share/magic/controllers.db"),
+            store_url: StoreUrl::sqlite("/home/ada/.local/share/magic/state.db"),
             database_raw_role: None,
             redis_url: None,
             egress_ca: None,
@@ -169,6 +170,36 @@ fn the_database_is_found() {
     assert!(format!("{settings:?}").contains("postgres://ada@localhost/shop"));
 }
 
+/// Where the runtime's own state is, by the same rules.
+#[test]
+fn the_store_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("settings.toml");
+    let flags = GlobalArguments {
+        config: Some(file.clone()),
+        ..GlobalArguments::default()
+    };
+    let home = ("HOME", "/home/ada");
+    std::fs::write(&file, "store_url = 'sqlite://runtime.db'\n").expect("a file");
+    let settings = merged(&flags, &[home], false).expect("valid");
+    assert_eq!(
+        settings.store_url,
+        StoreUrl::sqlite(folder.path().join("runtime.db"))
+    );
+    let same = [
+        home,
+        ("DATABASE_URL", "sqlite:///a.db"),
+        ("MAGIC_STORE_URL", "sqlite:/a.db"),
+    ];
+    let error = merged(&flags, &same, false).expect_err("one file for both");
+    assert!(error.to_string().contains("name two"), "{error:#}");
+    let variable = ("MAGIC_STORE_URL", "postgres://ada:s3cret@localhost/state");
+    let settings = merged(&flags, &[home, variable], false).expect("valid");
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("s3cret"));
+    assert!(shown.contains("postgres://ada@localhost/state"));
+}
+
 /// No mistake shows a password.
 #[test]
 fn mistakes_with_the_database_show_no_password() {
@@ -199,6 +230,16 @@ fn mistakes_with_the_database_show_no_password() {
             "",
             &[home, ("DATABASE_URL", "a:s3cret@h/d")],
             "DATABASE_URL",
+        ),
+        (
+            "store_url = 'mysql://a:s3cret@h/d'",
+            &[home],
+            "store_url of ",
+        ),
+        (
+            "",
+            &[home, ("MAGIC_STORE_URL", "a:s3cret@h/d")],
+            "MAGIC_STORE_URL",
         ),
     ] {
         std::fs::write(&file, text).expect("a file");
