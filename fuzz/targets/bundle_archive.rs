@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let read = match kind % 2 {
         0 => unpack::unpack(data, BOUNDS, keep),
-        _ => unpack::unpack_tar(data, BOUNDS, keep),
+        _ => unpack::unpack_tar(data, BOUNDS, &mut name::Names::default(), keep),
     };
     assert!(files <= BOUNDS.files && bytes <= BOUNDS.bytes);
     if let Err(error) = read {

@@ -12,11 +12,11 @@
 //! `tar -czf echo.tar.gz echo` makes it; that folder's name is no part of the
 //! bundle.
 
-mod keep;
-mod name;
+pub(crate) mod keep;
+pub(crate) mod name;
 mod pack;
 mod read;
-mod unpack;
+pub(crate) mod unpack;
 
 pub(crate) use keep::KeepError;
 use magic_contract::{Contract, ErrorCode, Failure};
@@ -100,6 +100,11 @@ impl Bundle {
     /// The contract in it.
     pub fn contract(&self) -> &Contract {
         &self.contract
+    }
+
+    /// The file that names the packages it needs, if it needs any.
+    pub(crate) fn requirements(&self) -> Option<&[u8]> {
+        self.files.get("requirements.txt").map(Vec::as_slice)
     }
 
     fn of(files: BTreeMap<String, Vec<u8>>, folder: &Path) -> Result<Self, Failure> {

@@ -10,6 +10,9 @@ pub(crate) const SDK: &str = "/magic/sdk";
 /// Where the controller lies inside.
 pub(crate) const CONTROLLER: &str = "/magic/controller";
 
+/// Where the packages of a controller lie inside.
+pub(crate) const PACKAGES: &str = "/magic/packages";
+
 /// The temporary directory inside: writable for versions that are granted one, empty for the others.
 /// It is where Python's own `tempfile` looks first.
 pub(crate) const TEMPORARY: &str = "/tmp";
@@ -30,32 +33,97 @@ fn scratch(size_bytes: u64) -> Scratch {
 const RUNNER: &str =
     "import sys; sys.path[:0]=['/magic/sdk']; from magic._runner import main; main()";
 
+/// The whole environment. Libraries of numbers start a thread for every
+/// processor as soon as they are imported, and a process with threads cannot be
+/// forked; a request has the share of a processor that its contract says, so
+/// more than one thread would only wait for another.
+const ENVIRONMENT: [(&str, &str); 7] = [
+    ("LANG", "C.UTF-8"),
+    ("HOME", "/"),
+    ("PATH", "/nonexistent"),
+    ("OPENBLAS_NUM_THREADS", "1"),
+    ("OMP_NUM_THREADS", "1"),
+    ("MKL_NUM_THREADS", "1"),
+    ("NUMEXPR_NUM_THREADS", "1"),
+];
+
+/// What of a version its interpreters see.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    /// The kept bundle on the host.
+    pub(crate) bundle: &'a Path,
+    /// The kept packages on the host.
+    pub(crate) packages: Option<&'a Path>,
+}
+
 /// The plan for a template.
 pub(crate) fn plan(
     interpreter: &Interpreter,
     sdk: &Path,
-    bundle: &Path,
+    shown: Shown<'_>,
     identity: Identity,
     layers: Layers,
     temporary_bytes: Option<u64>,
 ) -> Plan {
-    let mut root = Root::default()
+    let mut root = root(interpreter)
         .bind_at(sdk, SDK)
-        .bind_at(bundle, CONTROLLER)
-        .device("/dev/null")
-        .device("/dev/urandom")
-        .file("/etc/passwd", "controller:x:1000:1000::/:/nonexistent\n")
-        .file("/etc/group", "controller:x:1000:\n");
+        .bind_at(shown.bundle, CONTROLLER);
+    if let Some(packages) = shown.packages {
+        root = root.bind_at(packages, PACKAGES);
+    }
     root = match temporary_bytes {
         Some(size_bytes) => root.scratch(scratch(size_bytes)),
         None => root.directory(TEMPORARY),
     };
+    Plan {
+        hostname: "controller".to_owned(),
+        ..program(interpreter, RUNNER, root, identity, layers)
+    }
+}
+
+/// The plan for the program that takes one wheel apart: the wheel and the
+/// interpreter are all it sees, and nothing of any controller.
+pub(crate) fn wheel_plan(
+    interpreter: &Interpreter,
+    program_text: &str,
+    wheel: &Path,
+    request: String,
+    identity: Identity,
+    layers: Layers,
+) -> Plan {
+    let root = root(interpreter)
+        .bind_at(wheel, "/magic/wheel.whl")
+        .file("/magic/request.json", request)
+        .directory(TEMPORARY);
+    Plan {
+        hostname: "wheel".to_owned(),
+        ..program(interpreter, program_text, root, identity, layers)
+    }
+}
+
+/// What every interpreter needs to see.
+fn root(interpreter: &Interpreter) -> Root {
+    let mut root = Root::default()
+        .device("/dev/null")
+        .device("/dev/urandom")
+        .file("/etc/passwd", "controller:x:1000:1000::/:/nonexistent\n")
+        .file("/etc/group", "controller:x:1000:\n");
     for path in &interpreter.visible {
         root = root.bind(path);
     }
     for (path, points_to) in &interpreter.links {
         root = root.link(path, points_to);
     }
+    root
+}
+
+fn program(
+    interpreter: &Interpreter,
+    text: &str,
+    root: Root,
+    identity: Identity,
+    layers: Layers,
+) -> Plan {
     Plan {
         arguments: [
             "-I",
@@ -66,14 +134,13 @@ pub(crate) fn plan(
             "-X",
             "no_debug_ranges",
             "-c",
-            RUNNER,
+            text,
         ]
         .map(str::to_owned)
         .to_vec(),
-        environment: [("LANG", "C.UTF-8"), ("HOME", "/"), ("PATH", "/nonexistent")]
+        environment: ENVIRONMENT
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
-        hostname: "controller".to_owned(),
         root,
         identity,
         limits: ResourceLimits::default(),
@@ -82,14 +149,18 @@ pub(crate) fn plan(
     }
 }
 
-/// The import path inside.
-pub(crate) fn import_path(interpreter: &Interpreter) -> Vec<String> {
-    let packages = interpreter
+/// The import path inside. Its folders are plain entries, never site folders:
+/// what runs at an interpreter's start elsewhere (`.pth` files,
+/// `sitecustomize`) is a file like any other here.
+pub(crate) fn import_path(interpreter: &Interpreter, packages: bool) -> Vec<String> {
+    let own = packages.then(|| PACKAGES.to_owned());
+    let environment = interpreter
         .packages
         .iter()
         .map(|path| path.display().to_string());
     [SDK.to_owned(), CONTROLLER.to_owned()]
         .into_iter()
-        .chain(packages)
+        .chain(own)
+        .chain(environment)
         .collect()
 }

@@ -1,6 +1,6 @@
 //! From a folder to a version in service.
 //!
-//! read the bundle -> judge it under the policy -> keep it -> import it in a
+//! read the bundle -> keep it -> judge it under the policy -> provide its packages -> import it in a
 //! sandbox without capabilities -> switch the pointer. Each step refuses with
 //! its own code, and until the last one nothing that serves has changed.
 
@@ -13,7 +13,7 @@ use crate::runtime::Shared;
 use crate::template::Template;
 use crate::triggers;
 use crate::version::{self, Version};
-use magic_contract::{Diagnostics, ErrorCode, Failure, Grant, Isolation, Reason};
+use magic_contract::{Diagnostics, Environment, ErrorCode, Failure, Grant, Isolation, Reason};
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -154,6 +154,16 @@ async fn trial(
     if let Some(refusal) = combined(grant.refusals()) {
         return Err(refusal);
     }
+    let packages = match bundle.requirements() {
+        Some(content) => {
+            let hashed = policy.environment == Environment::Production;
+            shared
+                .packages
+                .provide(&shared.launcher, content, hashed)
+                .await?
+        }
+        None => None,
+    };
     let temporary_bytes = version::temporary_bytes(&grant, policy.limits.temp_bytes);
     let pristine = policy.isolation == Isolation::Pristine
         // Without a group, what a fork leaves behind outlives its request; a
@@ -173,10 +183,11 @@ async fn trial(
         rights: Rights::new(shared.policies.clone(), grant),
         digest: bundle.digest,
         folder: kept,
+        packages,
         temporary_bytes,
     };
     let standing = shared.registry.get(version.contract.name.as_str());
-    if may_stand && standing.is_some_and(|standing| standing.version.digest == version.digest) {
+    if may_stand && standing.is_some_and(|standing| standing.version.is_same_as(&version)) {
         return Ok((version, None));
     }
     let template = Template::launch(&shared.launcher, &version)

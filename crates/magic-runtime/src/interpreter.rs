@@ -7,6 +7,7 @@
 //! operator's own interpreter is run here, isolated and without its `site`
 //! module, and never a line of a controller.
 
+use crate::packages::{CLibrary, WheelSupport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,9 @@ print(json.dumps({
     "stdlib": os.path.dirname(os.__file__),
     "dynload": dynload,
     "mapped": mapped,
+    "abi": sys.abiflags,
+    "machine": os.uname().machine,
+    "libc": os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None,
     "ctypes": importlib.util.find_spec("_ctypes") is not None,
 }))
 "#;
@@ -51,6 +55,9 @@ pub struct Interpreter {
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Packages of a virtual environment, to be put on the import path.
     pub packages: Option<PathBuf>,
+    /// Which wheels it can use.
+    #[serde(skip)]
+    pub wheels: WheelSupport,
 }
 
 /// Why no interpreter can be used.
@@ -94,6 +101,10 @@ struct Answers {
     stdlib: PathBuf,
     dynload: Vec<PathBuf>,
     mapped: Vec<PathBuf>,
+    abi: String,
+    machine: String,
+    /// As `glibc 2.36`; musl names none.
+    libc: Option<String>,
     ctypes: bool,
 }
 
@@ -166,6 +177,12 @@ impl Interpreter {
             visible: visible(&answers, packages.as_deref()),
             links: root_links(),
             packages,
+            wheels: WheelSupport {
+                minor,
+                library: c_library(answers.libc.as_deref()),
+                abi_flags: answers.abi,
+                machine: answers.machine,
+            },
             executable: answers.executable,
             version: answers.version,
         })
@@ -184,6 +201,15 @@ fn virtual_environment(path: &Path, minor: u32) -> Option<PathBuf> {
     root.join(format!("lib/python3.{minor}/site-packages"))
         .canonicalize()
         .ok()
+}
+
+/// The C library by what `confstr` says of it. musl says nothing; wheels for it
+/// ask for 1.1 or 1.2, and the latter is what every supported system has.
+fn c_library(named: Option<&str>) -> CLibrary {
+    named
+        .and_then(|text| text.strip_prefix("glibc ")?.split_once('.'))
+        .and_then(|(major, minor)| Some(CLibrary::Glibc(major.parse().ok()?, minor.parse().ok()?)))
+        .unwrap_or(CLibrary::Musl(1, 2))
 }
 
 /// Links of merged-/usr hosts: the path of the program loader runs through them.

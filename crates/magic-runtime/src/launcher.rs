@@ -2,7 +2,7 @@
 //! the interpreter, the SDK.
 
 use crate::cleanup::Cleaner;
-use crate::confinement;
+use crate::confinement::{self, Shown};
 use crate::interpreter::Interpreter;
 use crate::leaves::Leaves;
 use crate::options::RuntimeLimits;
@@ -31,16 +31,28 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// The plan for one more template of this bundle, with a temporary directory of that size if it
-    /// is granted one.
-    pub(crate) fn plan(&self, bundle: &Path, temporary_bytes: Option<u64>) -> Plan {
+    /// The plan for one more template that is shown this, with a temporary directory of that size if
+    /// it is granted one.
+    pub(crate) fn plan(&self, shown: Shown<'_>, temporary_bytes: Option<u64>) -> Plan {
         confinement::plan(
             &self.interpreter,
             &self.sdk,
-            bundle,
+            shown,
             self.identity(),
             self.layers,
             temporary_bytes,
+        )
+    }
+
+    /// The plan for taking one wheel apart with this program.
+    pub(crate) fn wheel_plan(&self, program: &str, wheel: &Path, request: String) -> Plan {
+        confinement::wheel_plan(
+            &self.interpreter,
+            program,
+            wheel,
+            request,
+            self.identity(),
+            self.layers,
         )
     }
 

@@ -12,6 +12,8 @@ pub struct RuntimeOptions {
     pub data_directory: PathBuf,
     /// The interpreter to run controllers with; `None` looks for one.
     pub interpreter: Option<PathBuf>,
+    /// Folder of wheels, the only source of packages that controllers ask for.
+    pub wheels: Option<PathBuf>,
     /// Which sandbox layers are required and what controllers may do.
     pub policy: Policy,
     /// Bounds of the runtime itself.
@@ -27,6 +29,7 @@ impl RuntimeOptions {
         Self {
             data_directory,
             interpreter: None,
+            wheels: None,
             policy: Policy::development(),
             limits: RuntimeLimits::default(),
             services: None,

@@ -195,6 +195,7 @@ mod tests {
             digest: String::new(),
             isolation: Isolation::Request,
             folder: std::path::PathBuf::new(),
+            packages: None,
             temporary_bytes: None,
         }
     }

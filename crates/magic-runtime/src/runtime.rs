@@ -7,6 +7,7 @@ use crate::interpreter::{Interpreter, InterpreterError};
 use crate::launcher::Launcher;
 use crate::leaves::Leaves;
 use crate::options::RuntimeOptions;
+use crate::packages::PackageStore;
 use crate::policies::{PolicyCell, PolicyChange};
 use crate::registry::Registry;
 use crate::request::{Answer, Failed, Request};
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) policies: Arc<PolicyCell>,
     /// Where bundles are kept.
     pub(crate) bundles: PathBuf,
+    /// Where the packages of controllers come from and are kept.
+    pub(crate) packages: PackageStore,
     /// Places for requests of all controllers.
     pub(crate) places: Arc<Semaphore>,
     /// Back ends and audit log, of a runtime that serves.
@@ -149,6 +152,7 @@ impl Runtime {
         let RuntimeOptions {
             data_directory,
             interpreter,
+            wheels,
             policy,
             limits,
             services,
@@ -161,6 +165,8 @@ impl Runtime {
         let data_directory = data_directory.canonicalize().map_err(unusable)?;
         let bundles = data_directory.join("bundles");
         folder::create_private(&bundles).map_err(unusable)?;
+        let packages = data_directory.join("packages");
+        folder::create_private(&packages).map_err(unusable)?;
         let interpreter = Interpreter::find(interpreter.as_deref())?;
         let sdk = sdk::lay_out(&data_directory, &interpreter)?;
         let layers = levels::of(&policy);
@@ -184,6 +190,7 @@ impl Runtime {
             launcher: Arc::new(launcher),
             policies: Arc::new(PolicyCell::new(policy)),
             bundles,
+            packages: PackageStore::new(packages, wheels),
             places,
             services: services.map(Working::start),
             triggers: Triggers::new(),

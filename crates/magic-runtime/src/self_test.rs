@@ -6,6 +6,7 @@
 //! something that works on any host outside, so a runtime whose sandbox lets
 //! one through refuses to start.
 
+use crate::confinement::Shown;
 use crate::launcher::Launcher;
 use crate::process::Process;
 use crate::template::output_pipe;
@@ -131,7 +132,13 @@ async fn execute(launcher: &Arc<Launcher>) -> Result<(Report, Vec<Attempt>), Str
     let text = |error: std::io::Error| error.to_string();
     let (mut stdout, stdout_end) = output_pipe().map_err(text)?;
     let (mut stderr, stderr_end) = output_pipe().map_err(text)?;
-    let mut plan = launcher.plan(&launcher.sdk, None);
+    let mut plan = launcher.plan(
+        Shown {
+            bundle: &launcher.sdk,
+            packages: None,
+        },
+        None,
+    );
     plan.arguments = vec![
         "-I".to_owned(),
         "-S".to_owned(),

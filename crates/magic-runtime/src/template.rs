@@ -104,7 +104,7 @@ impl Template {
         let (control, other_end) = PacketSocket::pair().map_err(LaunchError::Descriptors)?;
         let (stdout, stdout_end) = output_pipe().map_err(LaunchError::Descriptors)?;
         let (stderr, stderr_end) = output_pipe().map_err(LaunchError::Descriptors)?;
-        let mut plan = launcher.plan(&version.folder, version.temporary_bytes);
+        let mut plan = launcher.plan(version.shown(), version.temporary_bytes);
         if !launcher.leaves.enforced() {
             // Such a template serves one request, and the kernel counts the processes
             // of each user namespace apart, so this is the request's own limit.
@@ -179,7 +179,7 @@ impl Template {
 
     async fn load(&mut self, version: &Version, baseline: u64) -> Result<(), LaunchError> {
         let launcher = &self.launcher;
-        let sys_path = confinement::import_path(&launcher.interpreter);
+        let sys_path = confinement::import_path(&launcher.interpreter, version.packages.is_some());
         let start = Order::Start {
             sys_path: &sys_path,
             module: "/magic/controller/controller.py",

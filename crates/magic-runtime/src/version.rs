@@ -1,6 +1,7 @@
 //! One version of one controller: what every template and worker of it shares.
 
 use crate::capture::Source;
+use crate::confinement::Shown;
 use crate::policies::Rights;
 use magic_contract::{Capability, CapabilityKind, Contract, Grant, Isolation};
 use magic_sandbox::Limits;
@@ -18,6 +19,8 @@ pub(crate) struct Version {
     pub(crate) isolation: Isolation,
     /// The kept bundle on the host.
     pub(crate) folder: PathBuf,
+    /// The kept packages on the host, if it has any.
+    pub(crate) packages: Option<PathBuf>,
     /// The size of the temporary directory that a request gets, if it gets one.
     pub(crate) temporary_bytes: Option<u64>,
 }
@@ -48,6 +51,19 @@ pub(crate) fn rows(grant: &Grant, most: u32) -> u64 {
 }
 
 impl Version {
+    /// Whether the other one runs the same code.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.packages == other.packages
+    }
+
+    /// What its interpreters see of it.
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        Shown {
+            bundle: &self.folder,
+            packages: self.packages.as_deref(),
+        }
+    }
+
     /// The source that log lines of this version carry.
     pub(crate) fn source(&self) -> Source {
         Source {

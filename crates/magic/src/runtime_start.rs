@@ -66,6 +66,7 @@ pub(crate) fn options(settings: &Settings) -> anyhow::Result<RuntimeOptions> {
     let base = RuntimeOptions::development(settings.data_dir.clone());
     Ok(RuntimeOptions {
         interpreter: settings.python.clone(),
+        wheels: settings.wheels.clone(),
         policy: settings.read_policy()?,
         ..base
     })

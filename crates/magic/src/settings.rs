@@ -10,6 +10,7 @@
 //! | `--listen` of `dev` and `serve` | `MAGIC_LISTEN` | `listen` | `127.0.0.1:8080` |
 //! | `--socket` | `MAGIC_SOCKET` | `socket` | `$XDG_RUNTIME_DIR/magic/magic.sock`; as root or in production `/run/magic/magic.sock`; else `magic.sock` in the data folder |
 //! | `--python` | `MAGIC_PYTHON` | `python` | found by the runtime |
+//! | | `MAGIC_WHEELS` | `wheels` | none; the folder of wheels that controllers' `requirements.txt` are served from |
 //! | `--policy` | `MAGIC_POLICY` | `policy` | the built-in policy of the environment |
 //! | `--controllers` of `new` and `run`, `FOLDER` of `dev` and `serve` | `MAGIC_CONTROLLERS` | `controllers` | `./controllers` |
 //! | `--url` of `list` and `logs` | `MAGIC_URL` | `url` | none: the unix socket is used |
@@ -53,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) socket: PathBuf,
     pub(crate) python: Option<PathBuf>,
+    pub(crate) wheels: Option<PathBuf>,
     pub(crate) policy: Option<PathBuf>,
     pub(crate) controllers: PathBuf,
     pub(crate) url: Option<String>,
@@ -93,6 +95,7 @@ struct Source {
     listen: Option<String>,
     socket: Option<PathBuf>,
     python: Option<PathBuf>,
+    wheels: Option<PathBuf>,
     policy: Option<PathBuf>,
     controllers: Option<PathBuf>,
     url: Option<String>,
@@ -181,6 +184,7 @@ impl Settings {
             socket,
             listen: address(listen)?,
             python: all.python,
+            wheels: all.wheels,
             policy: all.policy,
             controllers: all.controllers.unwrap_or_else(|| "controllers".into()),
             url: all.url,
@@ -246,6 +250,7 @@ impl Source {
             listen: text("MAGIC_LISTEN")?,
             socket: path("MAGIC_SOCKET"),
             python: path("MAGIC_PYTHON"),
+            wheels: path("MAGIC_WHEELS"),
             policy: path("MAGIC_POLICY"),
             controllers: path("MAGIC_CONTROLLERS"),
             url: text("MAGIC_URL")?,
@@ -286,6 +291,7 @@ impl Source {
             &mut source.data_dir,
             &mut source.socket,
             &mut source.python,
+            &mut source.wheels,
             &mut source.policy,
             &mut source.controllers,
             &mut source.secrets_dir,
@@ -313,6 +319,7 @@ impl Source {
             listen: self.listen.or(other.listen),
             socket: self.socket.or(other.socket),
             python: self.python.or(other.python),
+            wheels: self.wheels.or(other.wheels),
             policy: self.policy.or(other.policy),
             controllers: self.controllers.or(other.controllers),
             url: self.url.or(other.url),

@@ -48,24 +48,62 @@ pub(crate) fn keep(
         path: root.to_owned(),
         source,
     };
-    let staging = staging(root, name).map_err(failed)?;
-    let written = write(&staging)
-        .and_then(|()| sync_all(&staging))
-        .and_then(|()| std::fs::rename(&staging, &finished))
-        .and_then(|()| sync(root));
+    let staging = Staging::begin(root, name).map_err(failed)?;
+    let written = write(staging.path()).and_then(|()| staging.finish(root, &finished));
     match written {
         Ok(()) => Ok(finished),
-        Err(error) => {
-            // The first error is the one worth reporting.
-            let _ = std::fs::remove_dir_all(&staging);
-            if is_there(&finished) {
-                // Somebody else was faster.
-                sync(root).map_err(failed)?;
-                existing()
-            } else {
-                Err(failed(error))
+        // Somebody else was faster.
+        Err(_) if is_there(&finished) => {
+            sync(root).map_err(failed)?;
+            existing()
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// A folder that is being written; gone with all in it unless it is finished.
+pub(crate) struct Staging(PathBuf);
+
+impl Staging {
+    /// Makes a folder to write into that nobody else writes into: not another
+    /// deploy of the same content at the same moment, whose failure would take
+    /// files out of ours, and not one of a process with our number that ended
+    /// in the middle, as a container's process 1 always is.
+    pub(crate) fn begin(root: &Path, name: &str) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let staging = root.join(format!(".{name}-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&staging) {
+                Ok(()) => {
+                    let staging = Self(staging);
+                    // Whatever the umask, for identities of their own.
+                    crate::folder::create(&staging.0)?;
+                    return Ok(staging);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes all of it durable under its final name.
+    pub(crate) fn finish(&self, root: &Path, finished: &Path) -> io::Result<()> {
+        sync_all(&self.0)?;
+        std::fs::rename(&self.0, finished)?;
+        sync(root)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // After the rename there is nothing under this name. What cannot be
+        // removed stands in nobody's way.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -110,25 +148,4 @@ fn sync_all(folder: &Path) -> io::Result<()> {
         }
     }
     sync(folder)
-}
-
-/// Makes a folder to write into that nobody else writes into: not another
-/// deploy of the same content at the same moment, whose failure would take
-/// files out of ours, and not one of a process with our number that ended in
-/// the middle, as a container's process 1 always is.
-fn staging(root: &Path, name: &str) -> io::Result<PathBuf> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let staging = root.join(format!(".{name}-{}-{number}", std::process::id()));
-        match std::fs::create_dir(&staging) {
-            Ok(()) => {
-                // Whatever the umask, for identities of their own.
-                crate::folder::create(&staging)?;
-                return Ok(staging);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

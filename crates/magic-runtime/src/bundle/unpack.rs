@@ -126,11 +126,11 @@ pub(crate) fn unpack(
         decoder
             .window_log_max(WINDOW)
             .map_err(ArchiveError::Stream)?;
-        unpack_tar(&mut decoder, bounds, keep)?;
+        unpack_tar(&mut decoder, bounds, &mut Names::default(), keep)?;
         decoder.finish()
     } else if archive.starts_with(&[0x1f, 0x8b]) {
         let mut decoder = flate2::bufread::GzDecoder::new(archive);
-        unpack_tar(&mut decoder, bounds, keep)?;
+        unpack_tar(&mut decoder, bounds, &mut Names::default(), keep)?;
         decoder.into_inner()
     } else {
         return Err(ArchiveError::UnknownFormat);
@@ -142,7 +142,8 @@ pub(crate) fn unpack(
     }
 }
 
-/// Reads a tar stream to its end and hands every file to `keep`.
+/// Reads a tar stream to its end and hands every file to `keep`. Its names must
+/// go together with those that were admitted before.
 ///
 /// # Errors
 ///
@@ -150,6 +151,7 @@ pub(crate) fn unpack(
 pub(crate) fn unpack_tar(
     stream: impl Read,
     bounds: Bounds,
+    names: &mut Names,
     mut keep: impl FnMut(String, Vec<u8>) -> io::Result<()>,
 ) -> Result<(), ArchiveError> {
     // One byte more than is possible tells a stream that is too long from one
@@ -157,7 +159,7 @@ pub(crate) fn unpack_tar(
     let mut archive = tar::Archive::new(stream.take(bounds.stream() + 1));
     let mut reading = Reading {
         bounds,
-        names: Names::default(),
+        names,
         entries: 0,
         files: 0,
         bytes: 0,
@@ -210,9 +212,9 @@ fn end(
 }
 
 /// What has been read so far.
-struct Reading {
+struct Reading<'names> {
     bounds: Bounds,
-    names: Names,
+    names: &'names mut Names,
     entries: usize,
     files: usize,
     bytes: u64,
@@ -224,7 +226,7 @@ struct Reading {
 /// times and owners.
 struct LongName(Option<Vec<u8>>);
 
-impl Reading {
+impl Reading<'_> {
     /// Takes one entry; a file's name and content are the answer.
     fn take(
         &mut self,

@@ -28,6 +28,7 @@ fn defaults() {
             listen: ([127, 0, 0, 1], 8080).into(),
             socket: "/home/ada/.local/share/magic/magic.sock".into(),
             python: None,
+            wheels: None,
             policy: None,
             controllers: "controllers".into(),
             url: None,
