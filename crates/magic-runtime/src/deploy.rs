@@ -1,14 +1,15 @@
-//! From a folder to a version in service.
+//! From a controller's files to a version that has been imported once.
 //!
 //! read the bundle -> keep it -> judge it under the policy -> provide its packages -> import it in a
-//! sandbox without capabilities -> switch the pointer. Each step refuses with
-//! its own code, and until the last one nothing that serves has changed.
+//! sandbox without capabilities. Each step refuses with its own code, and nothing that serves changes. A folder that an author
+//! works in is put into service straight from here, for as long as this runtime lives; what is uploaded goes on through
+//! `lifecycle`.
 
 use crate::bundle::{Bundle, KeepError};
 use crate::control::Entry;
-use crate::deployment::Deployment;
 use crate::load_failure;
 use crate::policies::Rights;
+use crate::registry::{Origin, Serving};
 use crate::runtime::Shared;
 use crate::template::Template;
 use crate::triggers;
@@ -66,46 +67,69 @@ impl Source {
     }
 }
 
-/// Puts a controller into service.
-pub(crate) async fn deploy(shared: &Arc<Shared>, source: Source) -> Result<Deployed, Failure> {
-    let (version, template) = trial(shared, source, true).await?;
-    let contract = &version.contract;
-    let mut deployed = Deployed {
-        name: contract.name.to_string(),
-        version: contract.version.to_string(),
-        digest: version.digest.clone(),
-        changed: true,
-        warnings: contract.warnings.clone(),
-    };
-    let Some(template) = template else {
-        deployed.changed = false;
-        return Ok(deployed);
-    };
-    let version = Arc::new(version);
-    let deployment = Deployment::new(
-        &shared.launcher,
-        version,
-        shared.places.clone(),
-        Some(template),
-    );
-    let deployment = Arc::new(deployment);
+/// Puts the controller in a folder into service, in place of whatever that
+/// folder held before.
+pub(crate) async fn deploy_folder(
+    shared: &Arc<Shared>,
+    folder: &Path,
+) -> Result<Deployed, Failure> {
+    let source = Source::Folder(folder.to_owned());
+    let version = Arc::new(prepare(shared, source, Under::PolicyAndPackages).await?);
+    let standing = shared.registry.get(version.contract.name.as_str());
+    if let Some(standing) = &standing
+        && standing.origin != Origin::Folder
+    {
+        return Err(taken(&version));
+    }
+    if standing.is_some_and(|standing| standing.active.version.is_same_as(&version)) {
+        return Ok(Deployed::of(&version, false));
+    }
+    let template = import(shared, &version).await?;
+    let deployment = Arc::new(shared.deployment(version.clone(), Some(template)));
     // Whatever served before ends when its last request does.
-    drop(shared.registry.put(deployment.clone()));
+    shared
+        .registry
+        .put(Serving::from_folder(deployment.clone()));
     triggers::follow(shared, &deployment);
+    let deployed = Deployed::of(&version, true);
     tracing::info!(
         controller = deployed.name,
         version = deployed.version,
         digest = deployed.digest,
-        "deployed"
+        "deployed from a folder"
     );
     Ok(deployed)
+}
+
+/// The name is served from somewhere else.
+fn taken(version: &Version) -> Failure {
+    let name = &version.contract.name;
+    Failure::new(
+        ErrorCode::VersionConflict,
+        format!(
+            "{name} was deployed and is served already; take it away with `magic delete {name}`, or deploy this folder with `magic deploy`"
+        ),
+    )
+}
+
+impl Deployed {
+    pub(crate) fn of(version: &Version, changed: bool) -> Self {
+        let contract = &version.contract;
+        Self {
+            name: contract.name.to_string(),
+            version: contract.version.to_string(),
+            digest: version.digest.clone(),
+            changed,
+            warnings: contract.warnings.clone(),
+        }
+    }
 }
 
 /// Imports the controller in `folder` without putting it into service.
 pub(crate) async fn inspect(shared: &Shared, folder: &Path) -> Result<Inspection, Failure> {
     let source = Source::Folder(folder.to_owned());
-    let (version, template) = trial(shared, source, false).await?;
-    let template = template.expect("an inspection always imports");
+    let version = prepare(shared, source, Under::PolicyAndPackages).await?;
+    let template = import(shared, &version).await?;
     Ok(Inspection {
         name: version.contract.name.to_string(),
         version: version.contract.version.to_string(),
@@ -117,13 +141,26 @@ pub(crate) async fn inspect(shared: &Shared, folder: &Path) -> Result<Inspection
     })
 }
 
-/// Everything before the switch. No template means that this content, under
-/// this name, is in service already.
-async fn trial(
+/// What a version must satisfy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Under {
+    /// A new one: everything that the policy says.
+    PolicyAndPackages,
+    /// One that was accepted once. A policy that became stricter refuses its
+    /// calls and not the version.
+    Packages,
+}
+
+/// Everything that can be said of a version without running it.
+///
+/// # Errors
+///
+/// E4001, E1001, E1002, E1005, E2002 or E4005, as the step that refuses has it.
+pub(crate) async fn prepare(
     shared: &Shared,
     source: Source,
-    may_stand: bool,
-) -> Result<(Version, Option<Arc<Template>>), Failure> {
+    under: Under,
+) -> Result<Version, Failure> {
     let bundles = shared.bundles.clone();
     let (bundle, kept) = tokio::task::spawn_blocking(move || {
         let bundle = source.read()?;
@@ -151,7 +188,9 @@ async fn trial(
     })??;
     let policy = shared.policies.current();
     let grant = Grant::derive_under(&bundle.contract, &policy);
-    if let Some(refusal) = combined(grant.refusals()) {
+    if under == Under::PolicyAndPackages
+        && let Some(refusal) = combined(grant.refusals())
+    {
         return Err(refusal);
     }
     let packages = match bundle.requirements() {
@@ -173,7 +212,7 @@ async fn trial(
         // lies in; one that forks shared would have to be emptied from outside,
         // by names that hostile code has written.
         || temporary_bytes.is_some();
-    let version = Version {
+    Ok(Version {
         isolation: if pristine {
             Isolation::Pristine
         } else {
@@ -185,15 +224,18 @@ async fn trial(
         folder: kept,
         packages,
         temporary_bytes,
-    };
-    let standing = shared.registry.get(version.contract.name.as_str());
-    if may_stand && standing.is_some_and(|standing| standing.version.is_same_as(&version)) {
-        return Ok((version, None));
-    }
-    let template = Template::launch(&shared.launcher, &version)
+    })
+}
+
+/// Imports a version in a sandbox without capabilities.
+///
+/// # Errors
+///
+/// E4002 with the author's traceback, or E4005.
+pub(crate) async fn import(shared: &Shared, version: &Version) -> Result<Arc<Template>, Failure> {
+    Template::launch(&shared.launcher, version)
         .await
-        .map_err(|error| load_failure::at_deploy(&error))?;
-    Ok((version, Some(template)))
+        .map_err(|error| load_failure::at_deploy(&error))
 }
 
 /// All refusals of a policy in one answer, the first as its message.

@@ -6,18 +6,21 @@
 //! path.
 
 use crate::admission::Permit;
+use crate::canary::{Side, Trial, Verdict};
 use crate::capture::Source;
 use crate::closing::{Closing, Open};
 use crate::deployment::Deployment;
 use crate::execution::{self, Job, Surrounded};
 use crate::idempotency::{self, Named};
+use crate::lifecycle;
 use crate::outcome::{self, Returned};
+use crate::registry::{Chosen, Missing};
 use crate::request::{Answer, Failed, Request};
 use crate::runtime::Shared;
 use crate::sinks::Sinks;
 use crate::version::Version;
 use bytes::Bytes;
-use magic_contract::{ErrorCode, Failure, JsonLimits, Reason, ValidValue};
+use magic_contract::{Category, ErrorCode, Failure, JsonLimits, Reason, ValidValue};
 use magic_sandbox::Ended;
 use serde_json::Value;
 use std::sync::Arc;
@@ -38,10 +41,11 @@ struct Output {
 pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Answer, Failed> {
     let arrived = Instant::now();
     let mut version = None;
+    let mut tried = None;
     let outcome = async {
-        let deployment = shared
-            .registry
-            .find(&request.controller, request.version.as_deref())?;
+        let chosen = choose(shared, &request).await?;
+        tried = chosen.tried;
+        let deployment = chosen.deployment;
         version = Some(deployment.version.clone());
         if shared.is_draining() {
             return Err(
@@ -53,7 +57,72 @@ pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Ans
         steps(shared, &request, &deployment, permit, arrived).await
     };
     let outcome = outcome.await;
+    if let Some((trial, side)) = tried {
+        judge_canary(shared, &request.controller, &trial, side, &outcome);
+    }
     conclude(&request, version.as_deref(), arrived, outcome)
+}
+
+/// Finds what serves the request: in memory, or, if it insists on a version that
+/// nothing points to, in the state.
+async fn choose(shared: &Arc<Shared>, request: &Request) -> Result<Chosen, Failure> {
+    let asked = request.version.as_deref();
+    match shared.registry.find(&request.controller, asked) {
+        Ok(chosen) => Ok(chosen),
+        Err(Missing::Controller(failure)) => Err(failure),
+        Err(Missing::Version {
+            name,
+            version,
+            failure,
+        }) => match lifecycle::pinned(shared, &name, &version).await? {
+            Some(deployment) => Ok(Chosen {
+                deployment,
+                tried: None,
+            }),
+            None => Err(failure),
+        },
+    }
+}
+
+/// Counts an outcome while a canary is tried, and takes the canary back once it
+/// has failed too often.
+fn judge_canary(
+    shared: &Arc<Shared>,
+    controller: &str,
+    trial: &Arc<Trial>,
+    side: Side,
+    outcome: &Result<Output, Failure>,
+) {
+    // Not what a caller did wrong, and not that there was no room.
+    let failed = match outcome {
+        Ok(_) => false,
+        Err(failure) if failure.code == ErrorCode::NoCapacity => return,
+        Err(failure) => failure.code.category() != Category::Contract,
+    };
+    if trial.note(side, failed) != Verdict::Return {
+        return;
+    }
+    let (shared, trial) = (shared.clone(), trial.clone());
+    let controller = controller.to_owned();
+    let closings = shared.closings.clone();
+    closings.spawn(async move {
+        let (active, canary) = trial.tallies();
+        let why = format!(
+            "{} of {} requests failed, and {} of {} of the active version",
+            canary.failures, canary.requests, active.failures, active.requests
+        );
+        tracing::warn!(controller, why, "the canary is taken back");
+        let returned = lifecycle::take_canary_back(&shared, &controller, &trial, why).await;
+        if let Err(failure) = returned {
+            tracing::error!(
+                controller,
+                internal = failure.internal,
+                "the canary could not be taken back: {}",
+                failure.message
+            );
+            trial.not_returned();
+        }
+    });
 }
 
 /// Runs a request that has a place already, on this deployment whatever serves
@@ -222,7 +291,7 @@ async fn steps(
     }
 }
 
-fn too_large(error: magic_broker::FrameError) -> Failure {
+pub(crate) fn too_large(error: magic_broker::FrameError) -> Failure {
     Failure::new(
         ErrorCode::UnacceptableBody,
         "the input is too large once defaults are filled in",
@@ -257,7 +326,10 @@ async fn admit_input(version: &Arc<Version>, body: Value, bytes: usize) -> Resul
 
 /// Reads and validates what a controller returned, under the limits that hold
 /// for a body too.
-async fn admit_output(version: &Arc<Version>, returned: Returned) -> Result<Value, Failure> {
+pub(crate) async fn admit_output(
+    version: &Arc<Version>,
+    returned: Returned,
+) -> Result<Value, Failure> {
     let judging = version.clone();
     let long = returned.0.len() > LONG;
     let judge = move || {

@@ -1,54 +1,168 @@
-//! Which version of a controller serves: one name, one pointer.
+//! Which version of a controller serves: one name, one pointer, perhaps with a
+//! second version beside it that is tried on a share of the requests.
 
+use crate::canary::{Side, Trial};
 use crate::deployment::Deployment;
 use magic_contract::{ErrorCode, Failure};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+/// Versions that somebody asked for by number and that nothing points to, kept
+/// in memory at once.
+const PINNED: usize = 32;
 
 /// The controllers that serve.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    active: RwLock<BTreeMap<String, Arc<Deployment>>>,
+    serving: RwLock<BTreeMap<String, Arc<Serving>>>,
+    pinned: RwLock<BTreeMap<(String, String), Pinned>>,
+}
+
+/// What serves under one name.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    /// What everybody gets.
+    pub(crate) active: Arc<Deployment>,
+    /// What some get instead.
+    pub(crate) canary: Option<Canary>,
+    pub(crate) origin: Origin,
+}
+
+/// A version that is tried out, and how it does.
+#[derive(Debug)]
+pub(crate) struct Canary {
+    pub(crate) deployment: Arc<Deployment>,
+    pub(crate) trial: Arc<Trial>,
+}
+
+/// Who says what serves under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A folder on this machine, for as long as this runtime lives.
+    Folder,
+    /// The runtime's state, at this change of it.
+    State(i64),
+}
+
+#[derive(Debug)]
+struct Pinned {
+    deployment: Arc<Deployment>,
+    used: Instant,
+}
+
+/// The deployment that serves a request.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) deployment: Arc<Deployment>,
+    /// Whose count the outcome goes to, while a canary is tried.
+    pub(crate) tried: Option<(Arc<Trial>, Side)>,
+}
+
+impl Chosen {
+    fn plainly(deployment: Arc<Deployment>) -> Self {
+        Self {
+            deployment,
+            tried: None,
+        }
+    }
+}
+
+/// Nothing in memory serves a request.
+#[derive(Debug)]
+pub(crate) enum Missing {
+    /// No controller has that name.
+    Controller(Failure),
+    /// The controller serves, but not in that version; the state may know it.
+    Version {
+        name: String,
+        version: String,
+        /// What to answer if the state does not.
+        failure: Failure,
+    },
+}
+
+impl Serving {
+    /// A version from a folder.
+    pub(crate) fn from_folder(active: Arc<Deployment>) -> Self {
+        Self {
+            active,
+            canary: None,
+            origin: Origin::Folder,
+        }
+    }
+
+    fn choose(&self) -> Chosen {
+        let Some(canary) = &self.canary else {
+            return Chosen::plainly(self.active.clone());
+        };
+        let side = canary.trial.next();
+        let deployment = match side {
+            Side::Active => &self.active,
+            Side::Canary => &canary.deployment,
+        };
+        Chosen {
+            deployment: deployment.clone(),
+            tried: Some((canary.trial.clone(), side)),
+        }
+    }
+
+    /// Active and canary.
+    pub(crate) fn deployments(&self) -> impl Iterator<Item = &Arc<Deployment>> {
+        let canary = self.canary.as_ref().map(|canary| &canary.deployment);
+        std::iter::once(&self.active).chain(canary)
+    }
+
+    fn in_version(&self, version: &str) -> Option<Arc<Deployment>> {
+        self.deployments()
+            .find(|deployment| deployment.contract().version.to_string() == version)
+            .cloned()
+    }
 }
 
 impl Registry {
-    /// The deployment of that name, if it serves.
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Deployment>> {
-        self.active
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+    /// What serves under that name.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Serving>> {
+        self.read().get(name).cloned()
     }
 
     /// The deployment that a request asks for.
     ///
     /// # Errors
     ///
-    /// E4004, with the names or the version there are.
-    pub(crate) fn find(
-        &self,
-        name: &str,
-        version: Option<&str>,
-    ) -> Result<Arc<Deployment>, Failure> {
-        let Some(deployment) = self.get(name) else {
-            return Err(self.unknown(name));
+    /// [`Missing`], with the E4004 to answer.
+    pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<Chosen, Missing> {
+        let Some(serving) = self.get(name) else {
+            return Err(Missing::Controller(self.unknown(name)));
         };
-        let serving = deployment.contract().version.to_string();
-        match version.map(|wanted| wanted.strip_prefix('v').unwrap_or(wanted)) {
-            Some(wanted) if wanted != serving => Err(Failure::new(
+        let Some(version) = version.map(without_v) else {
+            return Ok(serving.choose());
+        };
+        let found = serving
+            .in_version(version)
+            .or_else(|| self.pinned(name, version));
+        found.map(Chosen::plainly).ok_or_else(|| {
+            let serves = serving.active.contract().version.to_string();
+            // The version came from a client and may be anything.
+            let failure = Failure::new(
                 ErrorCode::UnknownController,
-                format!("controller `{name}` has no such version; {serving} is deployed"),
+                format!("controller `{name}` has no such version; {serves} is deployed"),
             )
-            .with_detail("deployed", json!([serving]))),
-            _ => Ok(deployment),
-        }
+            .with_detail("deployed", json!([serves]));
+            Missing::Version {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                failure,
+            }
+        })
     }
 
     fn unknown(&self, name: &str) -> Failure {
-        let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
-        let same_letters = active.keys().find(|known| known.eq_ignore_ascii_case(name));
+        let serving = self.read();
+        let same_letters = serving
+            .keys()
+            .find(|known| known.eq_ignore_ascii_case(name));
         // The name came from a client; only a well-formed one is repeated.
         let shown = if name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric()) {
             name
@@ -64,34 +178,84 @@ impl Registry {
         Failure::new(ErrorCode::UnknownController, message)
     }
 
-    /// Puts a deployment in its place and returns the one that served before.
-    pub(crate) fn put(&self, deployment: Arc<Deployment>) -> Option<Arc<Deployment>> {
-        let name = deployment.contract().name.to_string();
+    /// Puts something in its place. Versions that do not serve any more finish
+    /// what they have.
+    pub(crate) fn put(&self, serving: Serving) {
+        let name = serving.active.contract().name.to_string();
+        let serving = Arc::new(serving);
         let before = self
-            .active
+            .serving
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, deployment);
-        before.inspect(|before| before.withdrawn.cancel())
+            .insert(name.clone(), serving.clone());
+        let Some(before) = before else { return };
+        let stays = |old: &Arc<Deployment>| serving.deployments().any(|new| Arc::ptr_eq(old, new));
+        for old in before.deployments().filter(|old| !stays(old)) {
+            old.withdrawn.cancel();
+        }
     }
 
-    /// Takes a deployment away.
-    pub(crate) fn remove(&self, name: &str) -> Option<Arc<Deployment>> {
+    /// Takes a controller away with all its versions; whether it was there.
+    pub(crate) fn remove(&self, name: &str) -> bool {
         let removed = self
-            .active
+            .serving
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);
-        removed.inspect(|removed| removed.withdrawn.cancel())
+        self.pinned
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(controller, _), _| controller != name);
+        if let Some(removed) = &removed {
+            removed
+                .deployments()
+                .for_each(|deployment| deployment.withdrawn.cancel());
+        }
+        removed.is_some()
     }
 
-    /// All deployments by name.
-    pub(crate) fn all(&self) -> Vec<Arc<Deployment>> {
-        self.active
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+    /// Everything that serves, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Serving>> {
+        self.read().values().cloned().collect()
     }
+
+    fn pinned(&self, name: &str, version: &str) -> Option<Arc<Deployment>> {
+        let key = (name.to_owned(), version.to_owned());
+        let mut pinned = self.pinned.write().unwrap_or_else(PoisonError::into_inner);
+        let found = pinned.get_mut(&key)?;
+        found.used = Instant::now();
+        Some(found.deployment.clone())
+    }
+
+    /// Keeps a version that somebody asked for by number. Beyond a bound the one
+    /// that was asked for longest ago goes.
+    pub(crate) fn pin(&self, deployment: Arc<Deployment>) -> Arc<Deployment> {
+        let contract = deployment.contract();
+        let key = (contract.name.to_string(), contract.version.to_string());
+        let mut pinned = self.pinned.write().unwrap_or_else(PoisonError::into_inner);
+        if pinned.len() >= PINNED
+            && !pinned.contains_key(&key)
+            && let Some(oldest) = pinned
+                .iter()
+                .min_by_key(|(_, pinned)| pinned.used)
+                .map(|(key, _)| key.clone())
+        {
+            pinned.remove(&oldest);
+        }
+        // Of two that asked at once, both get the one that was first.
+        let entry = pinned.entry(key).or_insert_with(|| Pinned {
+            deployment,
+            used: Instant::now(),
+        });
+        entry.deployment.clone()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Serving>>> {
+        self.serving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// People write `v1.0.0` too.
+pub(crate) fn without_v(version: &str) -> &str {
+    version.strip_prefix('v').unwrap_or(version)
 }

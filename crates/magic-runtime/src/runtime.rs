@@ -1,26 +1,30 @@
 //! The runtime as its callers hold it.
 
-use crate::bundle::Bundle;
 use crate::cleanup::Cleaner;
 use crate::deploy::{self, Deployed, Inspection};
+use crate::deployment::Deployment;
 use crate::interpreter::{Interpreter, InterpreterError};
 use crate::launcher::Launcher;
 use crate::leaves::Leaves;
+use crate::lifecycle::{self, Actor, DeployOrder, Lifecycle, Moved, VersionSummary};
 use crate::options::RuntimeOptions;
 use crate::packages::PackageStore;
 use crate::policies::{PolicyCell, PolicyChange};
-use crate::registry::Registry;
+use crate::registry::{Missing, Registry};
 use crate::request::{Answer, Failed, Request};
 use crate::sdk::{self, SdkError};
 use crate::self_test::{self, SelfTest};
 use crate::services::Working;
 use crate::summary::{ControllerDetail, ControllerSummary, Readiness};
+use crate::template::Template;
 use crate::triggers::{self, Triggers};
 use crate::version::{self, Version};
 use crate::{confinement, folder, invoke, levels};
 use magic_broker::db::Access;
 use magic_broker::{Capabilities, GrantSource, RequestFacts};
-use magic_contract::{CapabilityKind, Explanation, Failure, NamedTarget, Policy};
+use magic_contract::{
+    CapabilityKind, ErrorCode, Explanation, Failure, NamedTarget, Policy, Reason,
+};
 use magic_sandbox::{GroupError, Groups, Level, Spawner};
 use magic_store::{Kind, Record, RunLogLimits, RunLogs};
 use std::io;
@@ -59,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Semaphore>,
     /// Back ends and audit log, of a runtime that serves.
     pub(crate) services: Option<Working>,
+    /// What is deployed, by the state; without one, only folders are served.
+    pub(crate) lifecycle: Option<Lifecycle>,
     /// What starts controllers besides HTTP.
     pub(crate) triggers: Triggers,
     /// What requests still do when nobody waits for them any more.
@@ -105,6 +111,56 @@ impl Shared {
             // Nobody waits for it; a log that has stopped says so by itself.
             let _ = services.audit.append(record);
         }
+    }
+
+    /// Records durably that something is about to be changed for good.
+    ///
+    /// # Errors
+    ///
+    /// E4005 when it cannot be recorded; then it must not be changed.
+    pub(crate) async fn announce(&self, what: &str, about: &Record) -> Result<(), Failure> {
+        let mut intent = about.clone();
+        intent.kind = Kind::Intent;
+        intent.method = Some(what.to_owned());
+        self.record_durably(&intent).await
+    }
+
+    /// Records, and waits until the record is durable.
+    ///
+    /// # Errors
+    ///
+    /// E4005 when the log does not take it.
+    pub(crate) async fn record_durably(&self, record: &Record) -> Result<(), Failure> {
+        let Some(services) = &self.services else {
+            return Ok(());
+        };
+        let durable = services.audit.append(record).durable().await;
+        durable.map(drop).map_err(|why| {
+            Failure::new(
+                ErrorCode::DeploymentFailed,
+                "the audit log does not take the record of this change; see to its disk, then start the runtime anew",
+            )
+            .with_reason(Reason::Store)
+            .with_internal(why.to_string())
+        })
+    }
+
+    /// A version put into service; with the template of its trial, if there was one.
+    pub(crate) fn deployment(
+        &self,
+        version: Arc<Version>,
+        template: Option<Arc<Template>>,
+    ) -> Deployment {
+        Deployment::new(&self.launcher, version, self.places.clone(), template)
+    }
+
+    /// Every version that serves.
+    pub(crate) fn deployments(&self) -> Vec<Arc<Deployment>> {
+        let serving = self.registry.all();
+        serving
+            .iter()
+            .flat_map(|serving| serving.deployments().cloned())
+            .collect()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -185,6 +241,10 @@ impl Runtime {
             next_uid: AtomicU32::new(first_uid(limits.uid_count)),
             limits,
         };
+        let lifecycle = services.as_ref().and_then(|services| {
+            let state = services.state.clone()?;
+            Some(Lifecycle::new(state, services.node.clone()))
+        });
         let shared = Shared {
             registry: Registry::default(),
             launcher: Arc::new(launcher),
@@ -192,6 +252,7 @@ impl Runtime {
             bundles,
             packages: PackageStore::new(packages, wheels),
             places,
+            lifecycle,
             services: services.map(Working::start),
             triggers: Triggers::new(),
             closings: TaskTracker::new(),
@@ -219,19 +280,77 @@ impl Runtime {
     /// E4001 for the folder, E1001, E1002 or E1005 for the contract, E2002 for
     /// the policy, E4002 for the import, E4005 for the runtime itself.
     pub async fn deploy(&self, folder: &Path) -> Result<Deployed, Failure> {
-        let source = deploy::Source::Folder(folder.to_owned());
-        deploy::deploy(&self.shared, source).await
+        deploy::deploy_folder(&self.shared, folder).await
     }
 
-    /// Puts a controller into service whose files have been read already. The
-    /// same content again changes nothing.
+    /// Deploys an uploaded bundle for good, on every node.
     ///
     /// # Errors
     ///
-    /// Those of [`Runtime::deploy`].
-    pub async fn deploy_bundle(&self, bundle: Bundle) -> Result<Deployed, Failure> {
-        let source = deploy::Source::Bundle(Box::new(bundle));
-        deploy::deploy(&self.shared, source).await
+    /// Those of [`Runtime::deploy`], E4003 for a version that exists with other
+    /// content, breaks its callers, or cannot be a canary; E4005 when the state
+    /// or this node fails.
+    pub async fn deploy_bundle(&self, order: DeployOrder) -> Result<Deployed, Failure> {
+        lifecycle::deploy(&self.shared, order).await
+    }
+
+    /// Makes an earlier version the active one on every node; the one before,
+    /// if none is named.
+    ///
+    /// # Errors
+    ///
+    /// E4004 if there is no such controller or version, E4003 if there is
+    /// nothing to go back to, E4005 when the state fails.
+    pub async fn roll_back(
+        &self,
+        name: &str,
+        to: Option<&str>,
+        actor: &Actor,
+    ) -> Result<Moved, Failure> {
+        lifecycle::roll_back(&self.shared, name, to, actor).await
+    }
+
+    /// Takes a controller out of service on every node. Its versions stay known.
+    ///
+    /// # Errors
+    ///
+    /// E4004 or E4005.
+    pub async fn delete(&self, name: &str, actor: &Actor) -> Result<Moved, Failure> {
+        lifecycle::delete(&self.shared, name, actor).await
+    }
+
+    /// Ends the trial of a canary: it becomes the active version, or gets no
+    /// further requests.
+    ///
+    /// # Errors
+    ///
+    /// E4004 if there is none, E4005 when the state fails.
+    pub async fn end_canary(
+        &self,
+        name: &str,
+        promote: bool,
+        actor: &Actor,
+    ) -> Result<Moved, Failure> {
+        lifecycle::end_canary(&self.shared, name, promote, actor).await
+    }
+
+    /// Every version of a controller that was deployed, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// E4004 or E4005.
+    pub async fn versions(&self, name: &str) -> Result<Vec<VersionSummary>, Failure> {
+        lifecycle::versions(&self.shared, name).await
+    }
+
+    /// Puts into service what the state says, and follows it from now on.
+    ///
+    /// # Errors
+    ///
+    /// E4005 if the state cannot be read now. A controller that cannot be served
+    /// is no error; [`Runtime::readiness`] tells of it.
+    pub async fn start_following(&self) -> Result<(), Failure> {
+        lifecycle::start(&self.shared).await
     }
 
     /// From now on messages start controllers, those in service and those that
@@ -253,7 +372,7 @@ impl Runtime {
     /// Takes a controller out of service; requests in flight end as they began.
     /// Whether there was one.
     pub fn remove(&self, name: &str) -> bool {
-        self.shared.registry.remove(name).is_some()
+        self.shared.registry.remove(name)
     }
 
     /// The controllers in service, by name.
@@ -262,7 +381,7 @@ impl Runtime {
             .registry
             .all()
             .iter()
-            .map(|deployment| ControllerSummary::of(deployment))
+            .map(|serving| ControllerSummary::of(serving))
             .collect()
     }
 
@@ -271,7 +390,7 @@ impl Runtime {
         self.shared
             .registry
             .get(name)
-            .map(|deployment| ControllerDetail::of(&deployment))
+            .map(|serving| ControllerDetail::of(&serving))
     }
 
     /// The policy in force.
@@ -289,7 +408,7 @@ impl Runtime {
     pub fn set_policy(&self, policy: Policy) -> PolicyChange {
         let new = Arc::new(policy);
         let old = self.shared.policies.replace(Arc::clone(&new));
-        let serving = self.shared.registry.all();
+        let serving = self.shared.deployments();
         let versions = serving.iter().map(|deployment| &*deployment.version);
         let change = PolicyChange::between(&old, &new, versions);
         change.log();
@@ -315,7 +434,12 @@ impl Runtime {
         capability: CapabilityKind,
         target: Option<&NamedTarget>,
     ) -> Result<Explanation, Failure> {
-        let deployment = self.shared.registry.find(controller, None)?;
+        let deployment = match self.shared.registry.find(controller, None) {
+            Ok(chosen) => chosen.deployment,
+            Err(Missing::Controller(failure) | Missing::Version { failure, .. }) => {
+                return Err(failure);
+            }
+        };
         Ok(self
             .policy()
             .explain(deployment.contract(), capability, target))
@@ -338,6 +462,7 @@ impl Runtime {
     /// Whether requests are served, and if not, why.
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
+        let mut notes = Vec::new();
         if self.shared.is_draining() {
             reasons.push("draining".to_owned());
         }
@@ -357,9 +482,13 @@ impl Runtime {
                 );
             }
         }
+        if let Some(lifecycle) = &self.shared.lifecycle {
+            notes = lifecycle.told_troubles();
+        }
         Readiness {
             ready: reasons.is_empty(),
             reasons,
+            notes,
         }
     }
 
@@ -410,10 +539,10 @@ impl Runtime {
         self.shared.draining.store(true, Ordering::Release);
         self.shared.triggers.stop();
         self.shared.triggers.finish(Duration::ZERO).await;
-        for deployment in self.shared.registry.all() {
+        for serving in self.shared.registry.all() {
             self.shared
                 .registry
-                .remove(deployment.contract().name.as_str());
+                .remove(serving.active.contract().name.as_str());
         }
         if tokio::time::timeout(CLEAN_UP, self.shared.launcher.cleaner.finished())
             .await
@@ -430,6 +559,9 @@ impl Runtime {
         }
         if let Some(services) = &self.shared.services {
             services.stop().await;
+        }
+        if let Some(lifecycle) = &self.shared.lifecycle {
+            lifecycle.state.close().await;
         }
         let launcher = self.shared.launcher.clone();
         let removed = tokio::task::spawn_blocking(move || launcher.leaves.remove_all()).await;

@@ -3,6 +3,7 @@
 
 use magic_broker::db::Idempotency;
 use magic_broker::{Backends, Deliverer};
+use magic_store::state::State;
 use magic_store::{AuditLog, Kind, Record};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,10 @@ pub struct Services {
     pub backends: Backends,
     /// Where they are recorded.
     pub audit: AuditLog,
+    /// What is deployed, and who may call; `None` for a single run.
+    pub state: Option<State>,
+    /// This node's name.
+    pub node: String,
 }
 
 /// Services at work.
@@ -51,7 +56,9 @@ async fn sweep(keys: Idempotency) {
 impl Working {
     /// Begins to deliver what waits in the outbox.
     pub(crate) fn start(services: Services) -> Self {
-        let Services { backends, audit } = services;
+        let Services {
+            backends, audit, ..
+        } = services;
         let deliverer = Arc::new(Deliverer::new(
             backends.database.outbox(),
             backends.queues.clone(),

@@ -1,6 +1,6 @@
 //! What the runtime tells about the controllers in service.
 
-use crate::deployment::Deployment;
+use crate::registry::Serving;
 use magic_contract::Isolation;
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +18,22 @@ pub struct ControllerSummary {
     pub isolation: &'static str,
     /// When this version was put into service.
     pub deployed_at: jiff::Timestamp,
+    /// The version that is tried on a share of the requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanarySummary>,
+}
+
+/// A version on trial.
+#[derive(Debug, Clone, Serialize)]
+pub struct CanarySummary {
+    /// The version.
+    pub version: String,
+    /// Its share of a hundred requests.
+    pub percent: u64,
+    /// Requests that this node gave it so far.
+    pub requests: u64,
+    /// How many of them failed.
+    pub failures: u64,
 }
 
 /// One controller with its contract.
@@ -37,12 +53,25 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not.
     pub reasons: Vec<String>,
+    /// What is wrong without keeping others from being served.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl ControllerSummary {
-    pub(crate) fn of(deployment: &Deployment) -> Self {
+    pub(crate) fn of(serving: &Serving) -> Self {
+        let deployment = &serving.active;
         let contract = deployment.contract();
         Self {
+            canary: serving.canary.as_ref().map(|canary| {
+                let (_, tally) = canary.trial.tallies();
+                CanarySummary {
+                    version: canary.deployment.contract().version.to_string(),
+                    percent: canary.trial.percent(),
+                    requests: tally.requests,
+                    failures: tally.failures,
+                }
+            }),
             name: contract.name.to_string(),
             version: contract.version.to_string(),
             digest: deployment.version.digest.clone(),
@@ -56,10 +85,10 @@ impl ControllerSummary {
 }
 
 impl ControllerDetail {
-    pub(crate) fn of(deployment: &Deployment) -> Self {
+    pub(crate) fn of(serving: &Serving) -> Self {
         Self {
-            summary: ControllerSummary::of(deployment),
-            contract: deployment.contract().to_json(),
+            summary: ControllerSummary::of(serving),
+            contract: serving.active.contract().to_json(),
         }
     }
 }

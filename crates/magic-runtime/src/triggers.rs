@@ -71,6 +71,11 @@ impl Triggers {
         }
     }
 
+    /// Ends when no further message is taken.
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Takes no further message.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
@@ -100,8 +105,8 @@ impl Triggers {
 /// everything that is deployed.
 pub(crate) fn start(shared: &Arc<Shared>) {
     shared.triggers.started.store(true, Ordering::SeqCst);
-    for deployment in shared.registry.all() {
-        follow(shared, &deployment);
+    for serving in shared.registry.all() {
+        follow(shared, &serving.active);
     }
 }
 

@@ -56,6 +56,12 @@ impl Version {
         self.digest == other.digest && self.packages == other.packages
     }
 
+    /// The name of its packages, which is made of their content.
+    pub(crate) fn packages_digest(&self) -> Option<String> {
+        let kept = self.packages.as_deref()?.parent()?;
+        Some(kept.file_name()?.to_str()?.to_owned())
+    }
+
     /// What its interpreters see of it.
     pub(crate) fn shown(&self) -> Shown<'_> {
         Shown {

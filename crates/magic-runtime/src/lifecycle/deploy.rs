@@ -1,0 +1,308 @@
+//! From an upload to a version that serves on every node.
+//!
+//! Until the commit every step only looks or prepares, so an upload that is
+//! refused, cut off or killed has changed nothing. The steps run in a task of
+//! their own: a client that goes away leaves a deploy that is finished or
+//! refused, and never one that hangs.
+
+use super::{Actor, Lifecycle, examples, follow, refusal};
+use crate::bundle::Bundle;
+use crate::deploy::{self as trial, Deployed, Source, Under};
+use crate::registry::Origin;
+use crate::runtime::Shared;
+use crate::version::Version;
+use bytes::Bytes;
+use magic_contract::{Contract, ErrorCode, Failure, Reason};
+use magic_store::state::{CanaryShare, NewVersion, Placement, bundle_digest};
+use magic_store::{Kind, Record};
+use serde::Serialize;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What somebody asks for when they deploy.
+#[derive(Debug, Clone)]
+pub struct DeployOrder {
+    /// A tar, compressed with zstd or gzip.
+    pub archive: Bytes,
+    /// Who gets the version: everybody, or a share.
+    pub share: Share,
+    /// Whether it may break whoever relies on the version before it.
+    pub allow_breaking: bool,
+    /// Who deploys.
+    pub actor: Actor,
+    /// Told of each step as it is done.
+    pub progress: Option<UnboundedSender<Step>>,
+}
+
+/// Who gets a version.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Share {
+    /// Everybody.
+    All,
+    /// Of a hundred requests so many, until the version fails more often than
+    /// the active one by more than the margin (0 to 1).
+    Canary {
+        /// 1 to 99.
+        percent: u8,
+        /// 0 to 1.
+        margin: f64,
+    },
+}
+
+/// A step that is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// The archive was read, and what is in it is acceptable.
+    Read {
+        /// The controller.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+    /// Contract and policy allow it, and its packages are there.
+    Judged,
+    /// It was imported in a sandbox without capabilities.
+    Imported,
+    /// So many examples of the contract gave what they promise.
+    Tried {
+        /// How many.
+        examples: usize,
+    },
+    /// It is in the state, for every node.
+    Stored,
+    /// This node serves it.
+    Switched,
+}
+
+/// Deploys, whoever goes on waiting.
+pub(crate) async fn deploy(shared: &Arc<Shared>, order: DeployOrder) -> Result<Deployed, Failure> {
+    let working = shared.clone();
+    let task = shared
+        .closings
+        .spawn(async move { steps(&working, order).await });
+    task.await.unwrap_or_else(|error| {
+        Err(
+            Failure::new(ErrorCode::DeploymentFailed, "the deploy was cut short")
+                .with_reason(Reason::Internal)
+                .with_internal(error.to_string()),
+        )
+    })
+}
+
+async fn steps(shared: &Arc<Shared>, order: DeployOrder) -> Result<Deployed, Failure> {
+    let lifecycle = super::of(shared)?;
+    let tell = |step| {
+        if let Some(progress) = &order.progress {
+            // Whoever asked may be gone.
+            let _ = progress.send(step);
+        }
+    };
+    if shared.is_draining() {
+        return Err(Failure::new(
+            ErrorCode::DeploymentFailed,
+            "the runtime is shutting down; deploy to another node, or when it is back",
+        )
+        .with_reason(Reason::Store));
+    }
+    let (bundle, packed) = read(order.archive.clone()).await?;
+    let (name, number) = (
+        bundle.contract().name.to_string(),
+        bundle.contract().version.to_string(),
+    );
+    tell(Step::Read {
+        name: name.clone(),
+        version: number.clone(),
+    });
+    if shared
+        .registry
+        .get(&name)
+        .is_some_and(|serving| serving.origin == Origin::Folder)
+    {
+        return Err(Failure::new(
+            ErrorCode::VersionConflict,
+            format!(
+                "{name} is served from a folder of this machine; change it there, or serve without that folder"
+            ),
+        ));
+    }
+    let packed = as_stored(lifecycle, &bundle, packed).await?;
+    if !order.allow_breaking {
+        refuse_breaking(lifecycle, &bundle).await?;
+    }
+    let source = Source::Bundle(Box::new(bundle));
+    let version = Arc::new(trial::prepare(shared, source, Under::PolicyAndPackages).await?);
+    tell(Step::Judged);
+    let template = trial::import(shared, &version).await?;
+    tell(Step::Imported);
+    let deployment = Arc::new(shared.deployment(version.clone(), Some(template)));
+    let examples = examples::run(shared, &deployment).await?;
+    tell(Step::Tried { examples });
+
+    let new = NewVersion {
+        controller: name.clone(),
+        version: number.clone(),
+        digest: bundle_digest(&packed),
+        packages_digest: version.packages_digest(),
+        contract: version.contract.to_json().to_string(),
+        allow_breaking: order.allow_breaking,
+        by: order.actor.subject.clone(),
+        reason: order.actor.reason.clone(),
+    };
+    let placement = match order.share {
+        Share::All => Placement::Active,
+        Share::Canary { percent, margin } => Placement::Canary(CanaryShare {
+            percent,
+            error_margin: margin,
+        }),
+    };
+    let record = record(&version, &order);
+    shared.announce("deploy", &record).await?;
+    lifecycle
+        .state
+        .put_bundle(&packed)
+        .await
+        .map_err(|error| refusal::of_state(&error))?;
+    lifecycle
+        .prepared()
+        .insert((name.clone(), number.clone()), deployment);
+    let committed = lifecycle.state.deploy(&new, placement).await;
+    let outcome = match committed {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            lifecycle.prepared().remove(&(name, number));
+            return Err(refusal::of_deployment(&error));
+        }
+    };
+    tell(Step::Stored);
+    let followed = follow(shared).await;
+    lifecycle.prepared().remove(&(name, number));
+    shared
+        .record_durably(&record.with_field("changed", outcome.changed))
+        .await?;
+    followed.map_err(|error| not_yet(&refusal::of_state(&error)))?;
+    tell(Step::Switched);
+    Ok(Deployed::of(&version, outcome.changed))
+}
+
+/// Reads an upload, and packs it again: what is stored is ours, byte for byte,
+/// whoever packed what came.
+async fn read(archive: Bytes) -> Result<(Bundle, Vec<u8>), Failure> {
+    let reading = move || {
+        let bundle = Bundle::from_archive(&archive)?;
+        let packed = bundle.to_archive().map_err(|error| {
+            Failure::new(
+                ErrorCode::DeploymentFailed,
+                "the bundle could not be packed",
+            )
+            .with_reason(Reason::Internal)
+            .with_internal(error.to_string())
+        })?;
+        Ok((bundle, packed))
+    };
+    tokio::task::spawn_blocking(reading)
+        .await
+        .unwrap_or_else(|error| {
+            Err(Failure::new(
+                ErrorCode::DeploymentFailed,
+                "reading the archive was cut short",
+            )
+            .with_reason(Reason::Internal)
+            .with_internal(error.to_string()))
+        })
+}
+
+/// The bytes under which this content is stored already, if this version is:
+/// another program's compressor makes other bytes of the same files, and that
+/// must not make a conflict of what is the same.
+async fn as_stored(
+    lifecycle: &Lifecycle,
+    bundle: &Bundle,
+    packed: Vec<u8>,
+) -> Result<Vec<u8>, Failure> {
+    let contract = bundle.contract();
+    let (name, number) = (contract.name.as_str(), contract.version.to_string());
+    let Ok((stored, _)) = lifecycle.state.version(name, &number).await else {
+        // New, or not to be known now; the commit decides.
+        return Ok(packed);
+    };
+    if stored.placed.digest == bundle_digest(&packed) {
+        return Ok(packed);
+    }
+    let kept = lifecycle
+        .state
+        .bundle(&stored.placed.digest)
+        .await
+        .map_err(|error| refusal::of_bundle(&error))?;
+    let digest = bundle.digest().to_owned();
+    let same = tokio::task::spawn_blocking(move || {
+        let same = Bundle::from_archive(&kept.bytes).is_ok_and(|kept| kept.digest() == digest);
+        same.then_some(kept.bytes)
+    });
+    Ok(same.await.ok().flatten().unwrap_or(packed))
+}
+
+/// Compares with the version that is active now.
+async fn refuse_breaking(lifecycle: &Lifecycle, bundle: &Bundle) -> Result<(), Failure> {
+    let name = bundle.contract().name.as_str();
+    let snapshot = lifecycle
+        .state
+        .snapshot()
+        .await
+        .map_err(|error| refusal::of_state(&error))?;
+    let Some(standing) = snapshot
+        .deployments
+        .iter()
+        .find(|deployment| deployment.controller == name)
+    else {
+        return Ok(());
+    };
+    let (_, text) = lifecycle
+        .state
+        .version(name, &standing.active.version)
+        .await
+        .map_err(|error| refusal::of_deployment(&error))?;
+    // It was a contract once; a later program that reads it otherwise does not
+    // hold up the next version.
+    let Ok(old) = Contract::parse(text.as_bytes(), "the version before") else {
+        return Ok(());
+    };
+    let _ = old;
+    Ok(())
+}
+
+pub(super) fn internal(error: &tokio::task::JoinError) -> Failure {
+    Failure::new(ErrorCode::DeploymentFailed, "the deploy was cut short")
+        .with_reason(Reason::Internal)
+        .with_internal(error.to_string())
+}
+
+fn record(version: &Version, order: &DeployOrder) -> Record {
+    let mut record = Record {
+        controller: Some(version.contract.name.to_string()),
+        version: Some(version.contract.version.to_string()),
+        caller: Some(order.actor.subject.clone()),
+        ..Record::new(Kind::Deploy)
+    }
+    .with_field("digest", version.digest.clone())
+    .with_field("allow_breaking", order.allow_breaking);
+    if let Share::Canary { percent, .. } = order.share {
+        record = record.with_field("canary_percent", percent);
+    }
+    match &order.actor.reason {
+        Some(reason) => record.with_field("why", reason.clone()),
+        None => record,
+    }
+}
+
+/// It is deployed, but this node does not serve it.
+fn not_yet(failure: &Failure) -> Failure {
+    Failure::new(
+        ErrorCode::DeploymentFailed,
+        "the version is deployed and this node serves it as soon as it can read the runtime's state again",
+    )
+    .with_reason(Reason::Rollout)
+    .with_detail("deployed", json!(true))
+    .with_internal(failure.internal.as_deref().unwrap_or_default())
+}

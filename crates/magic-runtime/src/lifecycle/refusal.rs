@@ -1,0 +1,74 @@
+//! What the state says, as the catalogue has it.
+
+use magic_contract::{ErrorCode, Failure, Reason};
+use magic_store::state::{BundleError, DeploymentError, StateError};
+use serde_json::json;
+
+/// There is no state at all.
+pub(super) fn no_state() -> Failure {
+    Failure::new(
+        ErrorCode::DeploymentFailed,
+        "this runtime keeps no state; deploy to one that `magic serve` or `magic dev` runs",
+    )
+    .with_reason(Reason::Store)
+}
+
+/// The state failed.
+pub(super) fn of_state(error: &StateError) -> Failure {
+    let message = match error {
+        StateError::Unavailable { .. } => {
+            "the runtime's state is not available, so nothing can be changed now; what is deployed is served on, and this can be tried again"
+        }
+        StateError::Uncertain { .. } => {
+            "the runtime's state was lost during the commit; `magic versions` shows whether the change took place, and asking for it again is safe"
+        }
+        _ => "the runtime's state could not be changed; its log says why",
+    };
+    let retriable = matches!(
+        error,
+        StateError::Unavailable { .. } | StateError::Uncertain { .. }
+    );
+    Failure::new(ErrorCode::DeploymentFailed, message)
+        .with_reason(Reason::Store)
+        .with_detail("retriable", json!(retriable))
+        .with_internal(error.to_string())
+}
+
+/// A bundle cannot be had.
+pub(super) fn of_bundle(error: &BundleError) -> Failure {
+    match error {
+        BundleError::State(error) => of_state(error),
+        _ => Failure::new(
+            ErrorCode::DeploymentFailed,
+            "the files of this version cannot be read from the runtime's state; its log says why",
+        )
+        .with_reason(Reason::Store)
+        .with_internal(error.to_string()),
+    }
+}
+
+/// An operation was refused, or failed.
+pub(super) fn of_deployment(error: &DeploymentError) -> Failure {
+    match error {
+        DeploymentError::State(error) => of_state(error),
+        DeploymentError::NoSuchController { there, .. } => {
+            Failure::new(ErrorCode::UnknownController, error.to_string())
+                .with_detail("controllers", json!(there))
+        }
+        DeploymentError::NoSuchVersion { there, .. } => {
+            Failure::new(ErrorCode::UnknownController, error.to_string())
+                .with_detail("deployed", json!(there))
+        }
+        DeploymentError::VersionConflict { .. }
+        | DeploymentError::InvalidShare
+        | DeploymentError::CannotMove { .. } => {
+            Failure::new(ErrorCode::VersionConflict, error.to_string())
+        }
+        _ => Failure::new(
+            ErrorCode::DeploymentFailed,
+            "the change could not be made; the log says why",
+        )
+        .with_reason(Reason::Store)
+        .with_internal(error.to_string()),
+    }
+}

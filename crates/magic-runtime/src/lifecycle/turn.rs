@@ -1,0 +1,181 @@
+//! Pointers that move without anything new: roll back, delete, and the end of
+//! a canary.
+
+use super::{Actor, follow, refusal};
+use crate::canary::Trial;
+use crate::registry::without_v;
+use crate::runtime::Shared;
+use magic_contract::{ErrorCode, Failure};
+use magic_store::state::{DeploymentError, Outcome};
+use magic_store::{Kind, Record};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What a move did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Moved {
+    /// The controller.
+    pub name: String,
+    /// What is active now; nothing after a delete.
+    pub version: Option<String>,
+    /// What was active before, if that changed.
+    pub replaced: Option<String>,
+    /// Whether anything changed.
+    pub changed: bool,
+}
+
+/// Makes an earlier version the active one again; the one before, if none is named.
+pub(crate) async fn roll_back(
+    shared: &Arc<Shared>,
+    name: &str,
+    to: Option<&str>,
+    actor: &Actor,
+) -> Result<Moved, Failure> {
+    let lifecycle = super::of(shared)?;
+    let to = to.map(without_v);
+    let record = record(Kind::Rollback, name, actor);
+    let record = match to {
+        Some(to) => record.with_field("to", to),
+        None => record,
+    };
+    shared.announce("rollback", &record).await?;
+    let reason = actor.reason.as_deref();
+    let moved = lifecycle
+        .state
+        .roll_back(name, to, &actor.subject, reason)
+        .await;
+    finish(shared, name, record, moved).await
+}
+
+/// Takes a controller out of service on every node.
+pub(crate) async fn delete(
+    shared: &Arc<Shared>,
+    name: &str,
+    actor: &Actor,
+) -> Result<Moved, Failure> {
+    let lifecycle = super::of(shared)?;
+    let record = record(Kind::Remove, name, actor);
+    shared.announce("remove", &record).await?;
+    let reason = actor.reason.as_deref();
+    let moved = lifecycle.state.delete(name, &actor.subject, reason).await;
+    finish(shared, name, record, moved).await
+}
+
+/// Ends a trial: the canary becomes the active version, or gets nothing more.
+pub(crate) async fn end_canary(
+    shared: &Arc<Shared>,
+    name: &str,
+    promote: bool,
+    actor: &Actor,
+) -> Result<Moved, Failure> {
+    let lifecycle = super::of(shared)?;
+    let snapshot = lifecycle
+        .state
+        .snapshot()
+        .await
+        .map_err(|error| refusal::of_state(&error))?;
+    let canary = snapshot
+        .deployments
+        .iter()
+        .find(|row| row.controller == name)
+        .and_then(|row| row.canary.as_ref())
+        .map(|canary| canary.placed.version.clone());
+    let Some(version) = canary else {
+        return Err(Failure::new(
+            ErrorCode::UnknownController,
+            format!("{name} has no canary"),
+        ));
+    };
+    end_canary_of(shared, name, &version, promote, actor).await
+}
+
+async fn end_canary_of(
+    shared: &Arc<Shared>,
+    name: &str,
+    version: &str,
+    promote: bool,
+    actor: &Actor,
+) -> Result<Moved, Failure> {
+    let lifecycle = super::of(shared)?;
+    let (kind, word) = if promote {
+        (Kind::Deploy, "promote")
+    } else {
+        (Kind::Rollback, "return")
+    };
+    let record = record(kind, name, actor)
+        .with_field("canary", version)
+        .with_field("canary_ends", word);
+    shared.announce(word, &record).await?;
+    let (by, reason) = (&actor.subject, actor.reason.as_deref());
+    let moved = if promote {
+        lifecycle
+            .state
+            .promote_canary(name, version, by, reason)
+            .await
+    } else {
+        lifecycle
+            .state
+            .return_canary(name, version, by, reason)
+            .await
+    };
+    finish(shared, name, record, moved).await
+}
+
+/// Takes a canary back that fails too often, if it still is the one that was
+/// tried.
+pub(crate) async fn take_canary_back(
+    shared: &Arc<Shared>,
+    name: &str,
+    trial: &Arc<Trial>,
+    why: String,
+) -> Result<(), Failure> {
+    let serving = shared.registry.get(name);
+    let canary = serving
+        .as_ref()
+        .and_then(|serving| serving.canary.as_ref())
+        .filter(|canary| Arc::ptr_eq(&canary.trial, trial));
+    let Some(canary) = canary else {
+        return Ok(());
+    };
+    let version = canary.deployment.contract().version.to_string();
+    let actor = Actor {
+        subject: "runtime".to_owned(),
+        reason: Some(why),
+    };
+    end_canary_of(shared, name, &version, false, &actor)
+        .await
+        .map(drop)
+}
+
+/// Serves what the state says now, and records that it does.
+async fn finish(
+    shared: &Arc<Shared>,
+    name: &str,
+    record: Record,
+    moved: Result<Outcome, DeploymentError>,
+) -> Result<Moved, Failure> {
+    let outcome = moved.map_err(|error| refusal::of_deployment(&error))?;
+    let followed = follow(shared).await;
+    let mut record = record.with_field("changed", outcome.changed);
+    record.version.clone_from(&outcome.active);
+    shared.record_durably(&record).await?;
+    followed.map_err(|error| refusal::of_state(&error))?;
+    Ok(Moved {
+        name: name.to_owned(),
+        version: outcome.active,
+        replaced: outcome.replaced,
+        changed: outcome.changed,
+    })
+}
+
+fn record(kind: Kind, name: &str, actor: &Actor) -> Record {
+    let record = Record {
+        controller: Some(name.to_owned()),
+        caller: Some(actor.subject.clone()),
+        ..Record::new(kind)
+    };
+    match &actor.reason {
+        Some(reason) => record.with_field("why", reason.clone()),
+        None => record,
+    }
+}
