@@ -77,8 +77,9 @@ impl State {
         committed
     }
 
-    /// Closes every connection, once they are back.
+    /// Closes every connection, once they are back; nothing more is heard of changes.
     pub async fn close(&self) {
+        self.watching.stop();
         match &self.inner.pools {
             Pools::Sqlite { readers, writer } => {
                 readers.close().await;

@@ -65,9 +65,7 @@ pub(super) struct Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.stop();
     }
 }
 
@@ -126,6 +124,13 @@ impl Watching {
             nudge,
             tasks,
         })
+    }
+
+    /// Ends what was begun.
+    pub(super) fn stop(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 
     /// There is something new.
