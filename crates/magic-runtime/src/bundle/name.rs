@@ -25,10 +25,10 @@ pub(crate) enum NameRefusal {
     #[error("it has an empty name")]
     Empty,
     /// It starts at the root.
-    #[error("it has an absolute name; names are relative to the bundle")]
+    #[error("it has an absolute name")]
     Absolute,
     /// It leads out of the bundle.
-    #[error("its name leads out of the bundle")]
+    #[error("its name leads out of the folder")]
     Parent,
     /// `a//b`, `a/./b`, or a file that is called like a folder.
     #[error("its name has an empty part or a `.` in it")]

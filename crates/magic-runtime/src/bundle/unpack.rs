@@ -93,7 +93,7 @@ pub(crate) enum EntryRefusal {
     #[error(transparent)]
     Name(#[from] NameRefusal),
     /// Neither file nor folder.
-    #[error("it is {0}; a bundle consists of regular files and folders")]
+    #[error("it is {0}; only regular files and folders are possible")]
     Kind(&'static str),
     /// Set-user-id, set-group-id or sticky.
     #[error("it has a set-user-id, set-group-id or sticky mode ({0:o})")]
