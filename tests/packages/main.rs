@@ -209,7 +209,11 @@ fn the_operator_decides_where_packages_come_from() {
 
     let folder = wheels::folder(vec![Wheel::of("plain")]);
     let policy = folder.path().join("policy.yaml");
-    fs::write(&policy, "name: strict\nenvironment: production\nrules: []\n").expect("a policy");
+    fs::write(
+        &policy,
+        "name: strict\nenvironment: production\nrules: []\n",
+    )
+    .expect("a policy");
     let strict = server(
         Some(folder.path()),
         &["--policy", policy.to_str().expect("UTF-8")],

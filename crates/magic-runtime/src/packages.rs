@@ -179,9 +179,15 @@ impl PackageStore {
         let staging = Staging::begin(&self.root, &name).map_err(PackageError::Keep)?;
         let staging = self.fill(launcher, found, staging).await?;
         let (root, place) = (self.root.clone(), finished.clone());
-        blocking(move || staging.finish(&root, &place))
-            .await?
-            .map_err(PackageError::Keep)?;
+        let written = blocking(move || staging.finish(&root, &place)).await?;
+        if let Err(error) = written {
+            // Another process on the same data folder may have been faster; its
+            // files are believed when they have been read back, not before.
+            let folder = finished.clone();
+            if !blocking(move || is_sound(&folder)).await? {
+                return Err(PackageError::Keep(error));
+            }
+        }
         sound.insert(name);
         Ok(Some(finished.join(FILES)))
     }

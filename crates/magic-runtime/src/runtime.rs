@@ -1,5 +1,6 @@
 //! The runtime as its callers hold it.
 
+use crate::bundle::keep;
 use crate::cleanup::Cleaner;
 use crate::deploy::{self, Deployed, Inspection};
 use crate::deployment::Deployment;
@@ -223,6 +224,11 @@ impl Runtime {
         folder::create_private(&bundles).map_err(unusable)?;
         let packages = data_directory.join("packages");
         folder::create_private(&packages).map_err(unusable)?;
+        for kept in [&bundles, &packages] {
+            if let Err(error) = keep::sweep(kept) {
+                tracing::warn!(%error, "what a deploy left half-written could not be removed");
+            }
+        }
         let interpreter = Interpreter::find(interpreter.as_deref())?;
         let sdk = sdk::lay_out(&data_directory, &interpreter)?;
         let layers = levels::of(&policy);

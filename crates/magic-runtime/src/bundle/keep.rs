@@ -8,6 +8,8 @@
 //! write there could otherwise exchange what serves.
 
 use super::{digest, read};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -62,7 +64,12 @@ pub(crate) fn keep(
 }
 
 /// A folder that is being written; gone with all in it unless it is finished.
-pub(crate) struct Staging(PathBuf);
+/// Its lock ends with the process that holds it, however that ends.
+pub(crate) struct Staging {
+    path: PathBuf,
+    finished: bool,
+    _lock: File,
+}
 
 impl Staging {
     /// Makes a folder to write into that nobody else writes into: not another
@@ -73,37 +80,74 @@ impl Staging {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let staging = root.join(format!(".{name}-{}-{number}", std::process::id()));
-            match std::fs::create_dir(&staging) {
-                Ok(()) => {
-                    let staging = Self(staging);
-                    // Whatever the umask, for identities of their own.
-                    crate::folder::create(&staging.0)?;
-                    return Ok(staging);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            let path = root.join(format!(".{name}-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             }
+            // Somebody who sweeps may take it before it is locked.
+            let Some(lock) = lock(&path)? else { continue };
+            let staging = Self {
+                path,
+                finished: false,
+                _lock: lock,
+            };
+            // Whatever the umask, for identities of their own.
+            crate::folder::create(staging.path())?;
+            return Ok(staging);
         }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Makes all of it durable under its final name.
-    pub(crate) fn finish(&self, root: &Path, finished: &Path) -> io::Result<()> {
-        sync_all(&self.0)?;
-        std::fs::rename(&self.0, finished)?;
+    pub(crate) fn finish(mut self, root: &Path, finished: &Path) -> io::Result<()> {
+        sync_all(&self.path)?;
+        std::fs::rename(&self.path, finished)?;
+        // Its name is free for others from here on.
+        self.finished = true;
         sync(root)
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // After the rename there is nothing under this name. What cannot be
-        // removed stands in nobody's way.
-        let _ = std::fs::remove_dir_all(&self.0);
+        if !self.finished {
+            // What cannot be removed stands in nobody's way.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Removes what processes that have ended left half-written below `root`.
+pub(crate) fn sweep(root: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(root)? {
+        let path = entry?.path();
+        let is_staging = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if is_staging && let Some(_lock) = lock(&path)? {
+            std::fs::remove_dir_all(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The lock of a folder; none if somebody has it, or if it is gone.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let file = match File::open(folder) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // It may have been swept between the two calls.
+        Ok(()) => Ok(is_there(folder).then_some(file)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

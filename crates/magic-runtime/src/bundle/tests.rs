@@ -202,3 +202,23 @@ fn kept_files_that_were_changed_are_not_used() {
     std::os::unix::fs::symlink(kept.path().join("elsewhere"), &place).unwrap();
     assert!(bundle.keep(kept.path()).is_err());
 }
+
+/// What a process left half-written goes at the next start; what one still writes, and what is kept, stays.
+#[test]
+fn leftovers_are_swept_and_nothing_else() {
+    let source = folder();
+    let kept = tempfile::tempdir().unwrap();
+    let place = Bundle::read(source.path())
+        .unwrap()
+        .keep(kept.path())
+        .unwrap();
+    let writing = super::keep::Staging::begin(kept.path(), "writing").unwrap();
+    let left = kept.path().join(".left-1-0");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("half"), "half").unwrap();
+    super::keep::sweep(kept.path()).unwrap();
+    assert!(!left.exists() && place.is_dir() && writing.path().is_dir());
+    let path = writing.path().to_owned();
+    drop(writing);
+    assert!(!path.exists());
+}
