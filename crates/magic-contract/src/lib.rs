@@ -10,6 +10,7 @@
 //! a [`Grant`] only through [`Grant::derive`], and only a grant hands out an [`Allowance`].
 
 mod capability;
+mod compatibility;
 mod contract;
 mod diagnostic;
 mod document;
@@ -28,6 +29,7 @@ mod violation;
 mod yaml;
 
 pub use capability::{Capability, CapabilityKind, HttpMethod, ResourceKind, UnknownCapability};
+pub use compatibility::{Breakage, Side, Whom, announces_break, breakages, unannounced_break};
 pub use contract::{Contract, Effects, Example, Isolation, Observability, Resources, Trigger};
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
 pub use error_code::{Category, ErrorCode, UnknownErrorCode};

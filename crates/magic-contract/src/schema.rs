@@ -21,11 +21,14 @@ use crate::violation::Violation;
 
 mod compile;
 mod defaults;
+mod effective;
 mod explain;
 mod graph;
 mod keywords;
 mod references;
 mod survey;
+
+pub(crate) use effective::{Effective, Moment};
 
 /// The dialects of JSON Schema that contracts may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -195,7 +198,7 @@ const DEEP_STACK: usize = 64 << 20;
 /// Runs something that recurses deeply on a thread with a large stack. Memory is used only as far as
 /// the recursion really goes. Nothing comes back if no thread could be had or the work panicked; the
 /// callers refuse then.
-fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(DEEP_STACK);
         builder.spawn_scoped(scope, work).ok()?.join().ok()

@@ -116,7 +116,11 @@ fn breaches(value: &Value, dialect: Dialect) -> Vec<SchemaProblem> {
     breaches
 }
 
-fn build(value: &Value, dialect: Dialect) -> Result<Validator, ValidationError<'static>> {
+/// Builds the validator of a schema, or of a part of one.
+pub(super) fn build(
+    value: &Value,
+    dialect: Dialect,
+) -> Result<Validator, ValidationError<'static>> {
     jsonschema::options()
         .with_draft(match dialect {
             Dialect::Draft07 => Draft::Draft7,

@@ -26,12 +26,7 @@ pub(super) fn apply(graph: &Graph, value: &mut Value) -> Result<(), Violation> {
     {
         return Ok(());
     }
-    let mut filling = Filling {
-        graph,
-        bytes_left: MOST_BYTES,
-        steps_left: MOST_STEPS,
-    };
-    filling.fill(0, value, 0).map_err(|TooMuch| {
+    apply_at(graph, 0, value).map_err(|TooMuch| {
         Violation::new(
             String::new(),
             "default",
@@ -41,7 +36,18 @@ pub(super) fn apply(graph: &Graph, value: &mut Value) -> Result<(), Violation> {
     })
 }
 
-struct TooMuch;
+/// Fills in the defaults that one place has for a value.
+pub(super) fn apply_at(graph: &Graph, index: usize, value: &mut Value) -> Result<(), TooMuch> {
+    let mut filling = Filling {
+        graph,
+        bytes_left: MOST_BYTES,
+        steps_left: MOST_STEPS,
+    };
+    filling.fill(index, value, 0)
+}
+
+/// A value asked for more defaults than it receives.
+pub(super) struct TooMuch;
 
 struct Filling<'g> {
     graph: &'g Graph,
@@ -70,7 +76,7 @@ impl<'g> Filling<'g> {
             Value::Object(members) => {
                 for (name, target) in &place.properties {
                     if !members.contains_key(name)
-                        && let Some(default) = self.default_of(*target)
+                        && let Some(default) = graph.default_of(*target)
                     {
                         self.bytes_left =
                             self.bytes_left.checked_sub(size(default)).ok_or(TooMuch)?;
@@ -110,21 +116,6 @@ impl<'g> Filling<'g> {
             }
         }
         Ok(())
-    }
-
-    /// The default of a place, or of what it certainly refers to.
-    fn default_of(&mut self, index: usize) -> Option<&'g Value> {
-        let graph = self.graph;
-        let place = graph
-            .places
-            .get(index)
-            .filter(|place| place.reaches_default)?;
-        place.default.as_ref().or_else(|| {
-            place
-                .certain
-                .iter()
-                .find_map(|target| self.default_of(*target))
-        })
     }
 }
 

@@ -15,6 +15,8 @@ const EXPLANATION_BUDGET: usize = 100_000;
 /// One subschema.
 #[derive(Debug, Default)]
 pub(super) struct Place {
+    /// Where it stands in the schema, as a JSON Pointer.
+    pub(super) pointer: String,
     /// Apply to the same value, by any keyword.
     pub(super) same: Vec<usize>,
     /// The part of `same` that always holds (`$ref`, `allOf`), through which defaults are filled in.
@@ -98,6 +100,20 @@ impl Graph {
             }
         }
         Ok(longest)
+    }
+
+    /// The default of a place, or of what it certainly refers to.
+    pub(super) fn default_of(&self, index: usize) -> Option<&Value> {
+        let place = self
+            .places
+            .get(index)
+            .filter(|place| place.reaches_default)?;
+        place.default.as_ref().or_else(|| {
+            place
+                .certain
+                .iter()
+                .find_map(|target| self.default_of(*target))
+        })
     }
 
     fn mark_defaults(&mut self) {

@@ -166,7 +166,10 @@ impl<'s> Surveyor<'s> {
         let index = self.pointers.len();
         self.pointers.push(pointer.to_owned());
         self.by_pointer.insert(pointer.to_owned(), index);
-        self.found.graph.places.push(Place::default());
+        self.found.graph.places.push(Place {
+            pointer: pointer.to_owned(),
+            ..Place::default()
+        });
         let Some(keywords) = schema.as_object() else {
             return Some(index);
         };
