@@ -3,19 +3,16 @@
 //! A limit exists for each thing that a client could otherwise make grow without end: bytes of a header, of a body, of all
 //! bodies together, connections, followers, and the time that each of these may take.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Which `Host` (and `Origin`) headers are believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostCheck {
-    /// Only names of this machine's loopback interface. A server without authentication must use this: it is what keeps a
-    /// web page that the user happens to visit from reaching the server through the user's own browser, directly or by a
-    /// DNS name that suddenly points at 127.0.0.1.
-    LoopbackNames,
-    /// Any host, for servers whose callers authenticate.
-    Any,
-}
+use magic_store::state::ApiKeys;
+
+use crate::auth::allowlist::ControllerAllowlist;
+use crate::auth::authenticator::Authentication;
+use crate::auth::rate::Rate;
+use crate::cors::AllowedOrigins;
 
 /// The limits and habits of the HTTP server.
 #[derive(Debug, Clone)]
@@ -47,8 +44,20 @@ pub struct ApiOptions {
     pub drain_grace: Duration,
     /// The folder of the audit log, if there is one to show.
     pub audit_directory: Option<PathBuf>,
-    /// Which `Host` headers are believed on TCP. The unix socket believes any: a browser cannot reach it.
-    pub host_check: HostCheck,
+    /// Whether callers must prove who they are. It also decides which `Host` headers are believed on TCP: without
+    /// authentication only loopback names are. The unix socket believes any, since a browser cannot reach it.
+    pub authentication: Authentication,
+    /// Where the routes below `/api/keys` make and revoke keys.
+    pub keys: Option<ApiKeys>,
+    /// The controllers that may run here.
+    pub controller_allowlist: ControllerAllowlist,
+    /// The other origins whose pages may ask.
+    pub allowed_origins: AllowedOrigins,
+    /// How often one caller may ask; without it, as often as there is room.
+    pub rate: Option<Rate>,
+    /// How many requests without valid credentials, or without the right to what they ask, are told why and recorded for one
+    /// source address at once; one more each second.
+    pub failed_attempts: NonZeroU32,
 }
 
 impl Default for ApiOptions {
@@ -67,7 +76,12 @@ impl Default for ApiOptions {
             followers: 64,
             drain_grace: Duration::from_secs(30),
             audit_directory: None,
-            host_check: HostCheck::LoopbackNames,
+            authentication: Authentication::Open,
+            keys: None,
+            controller_allowlist: ControllerAllowlist::default(),
+            allowed_origins: AllowedOrigins::default(),
+            rate: None,
+            failed_attempts: NonZeroU32::new(100).unwrap_or(NonZeroU32::MIN),
         }
     }
 }

@@ -10,6 +10,7 @@
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::{StatusCode, Uri};
 
+use crate::cors::AllowedOrigins;
 use crate::refusal::Refusal;
 
 /// Names of this machine that no DNS answer can claim.
@@ -19,11 +20,15 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Refuses a request whose `Host` is not a loopback name, or whose `Origin` is another host, or that a browser sends for another
-/// site's page.
+/// site's page. Pages of origins that the operator has listed may ask all the same.
 ///
 /// # Errors
 /// The refusal, 403, with the header that was at fault in `details`.
-pub(crate) fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn check(
+    uri: &Uri,
+    headers: &HeaderMap,
+    allowed: &AllowedOrigins,
+) -> Result<(), Refusal> {
     let host = host_of(uri, headers)?;
     let name = host
         .rsplit_once(':')
@@ -38,6 +43,9 @@ pub(crate) fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
             host,
             "this server has no authentication and answers only as localhost, 127.0.0.1 or [::1]",
         ));
+    }
+    if allowed.asking(headers).is_some() {
+        return Ok(());
     }
     if let Some(origin) = headers.get(ORIGIN) {
         let origin = origin.to_str().unwrap_or("(not text)");
@@ -104,7 +112,12 @@ mod tests {
                 headers.insert(name, HeaderValue::from_str(value).expect("a header"));
             }
         }
-        check(&Uri::from_static("/api/health"), &headers).is_ok()
+        check(
+            &Uri::from_static("/api/health"),
+            &headers,
+            &AllowedOrigins::default(),
+        )
+        .is_ok()
     }
 
     /// What people and programs on this machine send.
@@ -164,7 +177,11 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_static("localhost:8080"));
             headers.insert(FETCH_SITE, HeaderValue::from_str(site).expect("a header"));
-            let answer = check(&Uri::from_static("/api/self-test"), &headers);
+            let answer = check(
+                &Uri::from_static("/api/self-test"),
+                &headers,
+                &AllowedOrigins::default(),
+            );
             assert_eq!(answer.is_ok(), passes, "{site}");
         }
     }
@@ -175,8 +192,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("localhost"));
         let rebound = Uri::from_static("http://attacker.example/api/health");
-        assert!(check(&rebound, &headers).is_err());
+        assert!(check(&rebound, &headers, &AllowedOrigins::default()).is_err());
         let own = Uri::from_static("http://localhost:8080/api/health");
-        assert!(check(&own, &HeaderMap::new()).is_ok());
+        assert!(check(&own, &HeaderMap::new(), &AllowedOrigins::default()).is_ok());
     }
 }

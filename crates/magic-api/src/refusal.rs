@@ -10,12 +10,13 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use jiff::Timestamp;
 use magic_contract::{ErrorCode, Failure, Reason};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::auth::authenticator::challenge;
 use crate::request_id::RequestId;
 use crate::status::status_of;
 
@@ -66,6 +67,10 @@ impl Refusal {
         self
     }
 
+    pub(crate) fn code(&self) -> ErrorCode {
+        self.failure.code
+    }
+
     /// When it makes sense to come back. HTTP counts whole seconds; less than one is one, or the client would spin.
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
@@ -94,6 +99,9 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // The router has stated the length of the empty body that is replaced here.
         headers.remove(CONTENT_LENGTH);
+        if let Some(challenge) = challenge(self.failure.code) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         let retry_after = self.retry_after.or_else(|| {
             (self.failure.code == ErrorCode::NoCapacity).then_some(Duration::from_secs(1))
         });

@@ -4,6 +4,7 @@
 //! refusal, a refusal of the head costs no routing, and whatever comes out, including a panic, leaves as an envelope that carries
 //! the id.
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -15,18 +16,46 @@ use hyper::{Request, StatusCode};
 use magic_contract::{ErrorCode, Failure, Reason};
 use tower::ServiceExt;
 
-use crate::options::{ApiOptions, HostCheck};
+use crate::auth::authenticator::Authentication;
+use crate::auth::caller::Caller;
+use crate::auth::role::Roles;
+use crate::cors::AllowedOrigins;
+use crate::options::ApiOptions;
 use crate::origin;
 use crate::refusal::Refusal;
 use crate::request_id::{self, RequestId};
 
 /// Where a connection came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// TCP: anybody, browsers included.
-    Tcp,
-    /// The unix socket: a process of this user or of root.
-    Unix,
+    /// TCP, from this address: anybody, browsers included.
+    Tcp(SocketAddr),
+    /// The unix socket: a process of a user who may talk to us.
+    Unix(Peer),
+}
+
+/// A process at the other end of the unix socket, as the kernel vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    uid: u32,
+    caller: Caller,
+}
+
+impl Peer {
+    pub(crate) fn new(uid: u32, roles: Roles) -> Self {
+        Self {
+            uid,
+            caller: Caller::local(uid, roles),
+        }
+    }
+
+    pub(crate) fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    pub(crate) fn caller(&self) -> Caller {
+        self.caller.clone()
+    }
 }
 
 /// Everything that is needed to answer requests.
@@ -34,7 +63,9 @@ pub(crate) struct RequestScope {
     router: axum::Router,
     header_count: usize,
     header_bytes: usize,
-    host_check: HostCheck,
+    /// Whether only loopback names are believed on TCP.
+    loopback_names: bool,
+    allowed_origins: AllowedOrigins,
 }
 
 impl RequestScope {
@@ -43,20 +74,24 @@ impl RequestScope {
             router,
             header_count: options.header_count,
             header_bytes: options.header_bytes,
-            host_check: options.host_check,
+            loopback_names: matches!(options.authentication, Authentication::Open),
+            allowed_origins: options.allowed_origins.clone(),
         }
     }
 
     /// Answers one request. Dropping the future cancels it.
-    pub(crate) async fn answer(&self, mut request: Request<Body>, source: Source) -> Response {
+    pub(crate) async fn answer(&self, mut request: Request<Body>, source: &Source) -> Response {
         let id = RequestId::of(request.headers());
         // Formatted only if somebody asked for it: this is the hot path.
         let asked = tracing::enabled!(tracing::Level::DEBUG)
             .then(|| format!("{} {}", request.method(), request.uri().path()));
+        let asking = self.allowed_origins.asking(request.headers()).cloned();
         let mut response = match self.check_head(&request, source) {
             Err(refusal) => refusal.into_response(),
-            Ok(()) => {
+            Ok(Some(preflight)) => preflight,
+            Ok(None) => {
                 request.extensions_mut().insert(id.clone());
+                request.extensions_mut().insert(source.clone());
                 let routed = self.router.clone().oneshot(request);
                 // The state that a panicking handler leaves behind is its own future, which is dropped with it.
                 match AssertUnwindSafe(routed).catch_unwind().await {
@@ -77,10 +112,16 @@ impl RequestScope {
         // Answers hold somebody's data: no browser may guess their type and no proxy may keep them.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.allowed_origins.mark(asking, headers);
         response
     }
 
-    fn check_head(&self, request: &Request<Body>, source: Source) -> Result<(), Refusal> {
+    /// Refuses a head that is not acceptable; a browser's question in advance is answered right here.
+    fn check_head(
+        &self,
+        request: &Request<Body>,
+        source: &Source,
+    ) -> Result<Option<Response>, Refusal> {
         let headers = request.headers();
         let bytes: usize = headers
             .iter()
@@ -100,10 +141,10 @@ impl RequestScope {
                 ),
             ));
         }
-        match (self.host_check, source) {
-            (HostCheck::LoopbackNames, Source::Tcp) => origin::check(request.uri(), headers),
-            (HostCheck::Any, _) | (_, Source::Unix) => Ok(()),
+        if self.loopback_names && matches!(source, Source::Tcp(_)) {
+            origin::check(request.uri(), headers, &self.allowed_origins)?;
         }
+        Ok(self.allowed_origins.preflight(request.method(), headers))
     }
 }
 

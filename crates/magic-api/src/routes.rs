@@ -3,17 +3,22 @@
 //! A route is a row: method, path, the role that it will take to call it, and its handler. The router is built from the rows,
 //! and so are the authorization tests, so that a route without a role cannot exist.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use magic_contract::Reason;
 use serde::Serialize;
 
+use crate::auth::authorize::{Gate, enter};
+use crate::auth::role::Role;
 use crate::refusal::Refusal;
 use crate::state::ApiState;
 
@@ -22,33 +27,20 @@ mod controller;
 mod controllers;
 mod execute;
 mod health;
+mod keys;
 mod logs;
 mod policy;
 mod policy_explain;
 mod readyz;
 mod self_test;
 
-/// What a caller must be allowed to do to use a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Nothing; the route tells nothing that a stranger may not know.
-    Public,
-    /// Run controllers.
-    Execute,
-    /// See what is deployed, and its logs.
-    Read,
-    /// Change what is deployed.
-    Deploy,
-    /// Everything.
-    Admin,
-}
-
 /// One row of the table.
 #[derive(Debug)]
 pub struct Route {
     /// The method; HEAD comes with GET.
     pub method: Method,
-    /// The path, with `{names}` for its variable segments.
+    /// The path, with `{names}` for its variable segments. One that is called `{controller}` names a controller, and callers who are
+    /// bound to others are kept out by it.
     pub path: &'static str,
     /// Who may use it.
     pub role: Role,
@@ -71,13 +63,13 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
-        path: "/api/controllers/{name}",
+        path: "/api/controllers/{controller}",
         role: Role::Read,
         handler: || get(controller::show),
     },
     Route {
         method: Method::GET,
-        path: "/api/controllers/{name}/logs",
+        path: "/api/controllers/{controller}/logs",
         role: Role::Read,
         handler: || get(logs::logs),
     },
@@ -101,6 +93,24 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/api/keys",
+        role: Role::Admin,
+        handler: || get(keys::list),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/keys",
+        role: Role::Admin,
+        handler: || post(keys::create),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/keys/{id}",
+        role: Role::Admin,
+        handler: || delete(keys::revoke),
+    },
+    Route {
+        method: Method::GET,
         path: "/api/health",
         role: Role::Public,
         handler: || get(health::health),
@@ -119,12 +129,17 @@ pub static ROUTES: &[Route] = &[
     },
 ];
 
-/// The router of the table, with refusals for everything that is not in it.
-pub(crate) fn router(state: ApiState) -> Router {
+/// The router of the table, with refusals for everything that is not in it. Every handler whose row is not public stands behind the gate.
+pub(crate) fn router(state: ApiState, gate: Arc<Gate>) -> Router {
     ROUTES
         .iter()
         .fold(Router::new(), |router, route| {
-            router.route(route.path, (route.handler)())
+            let handler = (route.handler)();
+            let guarded = match route.role {
+                Role::Public => handler,
+                _ => handler.route_layer(from_fn_with_state((route, Arc::clone(&gate)), enter)),
+            };
+            router.route(route.path, guarded)
         })
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::authorize::Gate;
 use crate::options::ApiOptions;
 use crate::request_scope::RequestScope;
 use crate::routes;
@@ -30,7 +31,7 @@ mod socket;
 mod stalled_write;
 
 use connection::{Connection, Ending};
-pub use listener::{BindError, Listener};
+pub use listener::{BindError, Listener, SocketGroup};
 
 /// How long to wait before accepting again when the process is out of descriptors or memory. Accepting at once would fail again
 /// and turn the loop into a busy one.
@@ -72,7 +73,8 @@ pub async fn serve(
         cut_off: CancellationToken::new(),
     };
     let state = ApiState::new(runtime.clone(), &options, ending.stopping.clone());
-    let scope = Arc::new(RequestScope::new(routes::router(state), &options));
+    let gate = Arc::new(Gate::new(runtime.clone(), &options));
+    let scope = Arc::new(RequestScope::new(routes::router(state, gate), &options));
     let connections = TaskTracker::new();
     let mut loops = tokio::task::JoinSet::new();
     for listener in listeners {

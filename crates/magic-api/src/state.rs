@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use magic_runtime::Runtime;
+use magic_store::state::ApiKeys;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::authenticator::Authentication;
 use crate::body::BodyLimits;
 use crate::options::ApiOptions;
 
@@ -24,6 +26,10 @@ pub(crate) struct ApiState {
     pub(crate) audit_directory: Option<Arc<Path>>,
     /// One permit for each client whose question is being looked up in the audit log.
     pub(crate) audit_readers: Arc<Semaphore>,
+    /// Where API keys are made and revoked.
+    pub(crate) keys: Option<ApiKeys>,
+    /// Who is let in, for routes that change it.
+    pub(crate) authentication: Authentication,
     /// Cancelled when the server is told to stop; endless answers end then.
     pub(crate) stopping: CancellationToken,
 }
@@ -36,6 +42,8 @@ impl ApiState {
             followers: Arc::new(Semaphore::new(options.followers)),
             audit_directory: options.audit_directory.as_deref().map(Arc::from),
             audit_readers: Arc::new(Semaphore::new(AUDIT_READERS)),
+            keys: options.keys.clone(),
+            authentication: options.authentication.clone(),
             stopping,
         }
     }

@@ -428,6 +428,13 @@ impl Runtime {
         change
     }
 
+    /// Records what happened outside of any request's execution, such as a
+    /// caller who was refused; without an audit log, nothing. Nobody waits for
+    /// it to be on stable storage.
+    pub fn record(&self, record: &Record) {
+        self.shared.record(record);
+    }
+
     /// Why a controller in service may or may not do something, under the
     /// policy in force.
     ///

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, dev, doctor, list, logs, migrate, new, policy, run, secrets, serve, validate,
+    audit, dev, doctor, keys, list, logs, migrate, new, policy, run, secrets, serve, validate,
 };
 use crate::logging;
 use crate::output::{Output, is_closed_output};
@@ -68,6 +68,9 @@ enum Command {
     Serve(serve::Arguments),
     /// List what the supervisor has deployed
     List(list::Arguments),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Show what a controller wrote
     Logs(logs::Arguments),
     /// Set, list and remove the secrets of controllers
@@ -148,6 +151,7 @@ fn execute(cli: Cli, output: Output) -> anyhow::Result<Ended> {
         Command::Dev(arguments) => block_on(&settings, dev::run(&arguments, &settings, output)),
         Command::Serve(arguments) => block_on(&settings, serve::run(&arguments, &settings, output)),
         Command::List(arguments) => block_on(&settings, list::run(&arguments, &settings, output)),
+        Command::Keys(command) => block_on(&settings, keys::run(&command, &settings, output)),
         Command::Logs(arguments) => block_on(&settings, logs::run(&arguments, &settings, output)),
         Command::Secrets(command) => secrets::run(&command, &settings, output),
         Command::Migrate(arguments) => {

@@ -1,21 +1,23 @@
 //! Talking to a running supervisor: over its unix socket, or over HTTP with `--url`.
+//!
+//! The socket knows who calls. Over HTTP the key of `MAGIC_API_KEY` is sent, if there is one.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::settings::Settings;
+use crate::settings::{Secret, Settings};
 
 /// How long the supervisor may take to accept and to begin its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +29,10 @@ const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 #[derive(Debug, Clone)]
 enum Address {
     Socket(PathBuf),
-    Tcp { authority: String },
+    Tcp {
+        authority: String,
+        key: Option<HeaderValue>,
+    },
 }
 
 /// A client of one supervisor.
@@ -39,7 +44,7 @@ pub(crate) struct Client {
 /// What came back.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// 200, to be read.
+    /// 200 or 201, to be read.
     Ok(Response<Incoming>),
     /// An error envelope.
     Refused(Value),
@@ -61,6 +66,7 @@ impl Client {
             (Some("http"), Some(authority)) => Ok(Self {
                 address: Address::Tcp {
                     authority: authority.to_string(),
+                    key: settings.api_key.as_ref().map(header).transpose()?,
                 },
             }),
             (Some("https"), _) => {
@@ -75,6 +81,31 @@ impl Client {
     /// # Errors
     /// When no supervisor answers, with what to type.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Reply> {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// One request, with a JSON body if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Reply> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(ACCEPT, "*/*");
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Address::Tcp { key: Some(key), .. } = &self.address {
+            request = request.header("x-api-key", key);
+        }
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let request = request.body(Full::new(body))?;
         let response = match &self.address {
             Address::Socket(socket) => {
                 let connected = tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await;
@@ -84,9 +115,9 @@ impl Client {
                         socket.display()
                     )
                 })?;
-                exchange(stream, path, "localhost").await?
+                exchange(stream, request, "localhost").await?
             }
-            Address::Tcp { authority } => {
+            Address::Tcp { authority, .. } => {
                 let target = if authority
                     .rsplit_once(':')
                     .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
@@ -101,10 +132,10 @@ impl Client {
                         "no supervisor answers on http://{authority}; start one with: magic dev"
                     )
                 })?;
-                exchange(stream, path, authority).await?
+                exchange(stream, request, authority).await?
             }
         };
-        if response.status() == StatusCode::OK {
+        if matches!(response.status(), StatusCode::OK | StatusCode::CREATED) {
             return Ok(Reply::Ok(response));
         }
         let status = response.status();
@@ -116,7 +147,19 @@ impl Client {
     }
 }
 
-async fn exchange<S>(stream: S, path: &str, host: &str) -> anyhow::Result<Response<Incoming>>
+/// The key as a header that no log shows.
+fn header(key: &Secret) -> anyhow::Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(key.expose())
+        .context("MAGIC_API_KEY is not a key: it has letters that no header can have")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+async fn exchange<S>(
+    stream: S,
+    mut request: Request<Full<Bytes>>,
+    host: &str,
+) -> anyhow::Result<Response<Incoming>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -125,10 +168,9 @@ where
         .context("cannot speak with the supervisor")?;
     // It ends when the answer was read or the process does.
     tokio::spawn(connection);
-    let request = Request::get(path)
-        .header(HOST, host)
-        .header(ACCEPT, "*/*")
-        .body(Empty::<Bytes>::new())?;
+    request
+        .headers_mut()
+        .insert(HOST, HeaderValue::from_str(host)?);
     tokio::time::timeout(PATIENCE, sender.send_request(request))
         .await
         .context("the supervisor did not answer in time")?

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod dev;
 pub(crate) mod doctor;
+pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod migrate;

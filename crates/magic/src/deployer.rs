@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use magic_api::ControllerAllowlist;
 use magic_contract::{Contract, ErrorCode, Failure};
 use magic_runtime::Runtime;
 use magic_store::Followed;
@@ -37,6 +38,7 @@ pub(crate) struct Deployer {
     address: SocketAddr,
     output: Output,
     author: bool,
+    allowlist: ControllerAllowlist,
     served: BTreeMap<PathBuf, Served>,
 }
 
@@ -53,6 +55,7 @@ impl Deployer {
             address,
             output,
             author: false,
+            allowlist: ControllerAllowlist::default(),
             served: BTreeMap::new(),
         }
     }
@@ -60,6 +63,12 @@ impl Deployer {
     /// Whether an author looks on: shows what controllers write as it comes, and lines to paste.
     pub(crate) fn for_authors(mut self, author: bool) -> Self {
         self.author = author;
+        self
+    }
+
+    /// Deploys only these controllers.
+    pub(crate) fn within(mut self, allowlist: ControllerAllowlist) -> Self {
+        self.allowlist = allowlist;
         self
     }
 
@@ -112,6 +121,15 @@ impl Deployer {
         let began = Instant::now();
         // Unreadable contracts are the deploy's to complain about.
         let contract = read_contract(folder).ok();
+        if let Some(contract) = &contract
+            && !self.allowlist.covers(contract.name.as_str())
+        {
+            let failure = Failure::new(
+                ErrorCode::OutOfScope,
+                format!("{} is not in CONTROLLER_ALLOWLIST", contract.name),
+            );
+            return self.failed(folder, &failure);
+        }
         if let Some(contract) = &contract
             && let Some(other) = self.folder_serving(contract.name.as_str())
             && other != folder

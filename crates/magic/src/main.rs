@@ -6,12 +6,14 @@
 //!
 //! Exit status: 0 done, 1 refused or invalid, 2 bad usage or our fault.
 
+mod access;
 mod cli;
 mod client;
 mod commands;
 mod controller_folder;
 mod deployer;
 mod finding;
+mod key_set_source;
 mod logging;
 mod output;
 mod policy_watch;

@@ -15,6 +15,7 @@ use magic_broker::queue::{QueueOptions, Queues};
 use magic_broker::secrets::Secrets;
 use magic_broker::{Backends, RedisStore};
 use magic_runtime::Services;
+use magic_store::state::{State, StateOptions};
 use magic_store::{AuditLog, AuditOpenError, AuditOptions};
 
 use crate::settings::Settings;
@@ -70,6 +71,15 @@ pub(crate) async fn for_run(settings: &Settings) -> anyhow::Result<Services> {
     })
 }
 
+/// Opens the runtime's own state.
+///
+/// # Errors
+/// When it cannot be reached or brought up to date; the message says what to type.
+pub(crate) async fn open_state(settings: &Settings) -> anyhow::Result<State> {
+    let options = StateOptions::new(settings.store_url.clone());
+    Ok(State::open(options).await?)
+}
+
 async fn open_audit(options: AuditOptions) -> anyhow::Result<AuditLog> {
     let opened = tokio::task::spawn_blocking(move || AuditLog::open(&options));
     Ok(opened.await??)
@@ -107,7 +117,8 @@ async fn backends(settings: &Settings, listeners: Vec<SocketAddr>) -> anyhow::Re
         .database_url
         .endpoint()
         .into_iter()
-        .chain(redis.as_ref().and_then(|redis| redis.endpoint()));
+        .chain(redis.as_ref().and_then(|redis| redis.endpoint()))
+        .chain(settings.store_url.endpoint());
     let egress = EgressOptions {
         extra_roots: extra_roots(settings)?,
         own_endpoints: OwnEndpoints {
@@ -125,7 +136,7 @@ async fn backends(settings: &Settings, listeners: Vec<SocketAddr>) -> anyhow::Re
     })
 }
 
-fn extra_roots(settings: &Settings) -> anyhow::Result<String> {
+pub(crate) fn extra_roots(settings: &Settings) -> anyhow::Result<String> {
     let Some(path) = &settings.egress_ca else {
         return Ok(String::new());
     };

@@ -1,19 +1,20 @@
 //! What `magic dev` and `magic serve` share: a runtime, its listeners, a folder of controllers, and an orderly end.
 //!
-//! There is no authentication yet, so both refuse every address that another machine could reach, in production too. The unix
-//! socket admits this user and root alone.
+//! `serve` asks for credentials. `dev` does not, and so refuses every address that another machine could reach. The unix socket admits
+//! this user and root, and a group if one is configured.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use magic_api::{ApiOptions, Listener};
+use magic_api::{ApiOptions, Authentication, Listener};
 use magic_contract::Environment;
 use magic_store::AuditPlaces;
 use serde_json::json;
 
-use crate::cli::Ended;
+use crate::access;
+use crate::cli::{Ended, Refused};
 use crate::deployer::Deployer;
 use crate::output::Output;
 use crate::policy_watch;
@@ -33,6 +34,8 @@ pub(crate) struct Serving {
     pub(crate) listen: SocketAddr,
     /// Deploy what is saved.
     pub(crate) reload: bool,
+    /// Ask callers who they are. A server that does not serves its own machine alone.
+    pub(crate) authenticates: bool,
 }
 
 impl Serving {
@@ -47,6 +50,8 @@ impl Serving {
             controllers: controllers.unwrap_or_else(|| settings.controllers.clone()),
             listen: listen.map_or(Ok(settings.listen), settings::address)?,
             reload,
+            // Who redeploys what is saved is an author, at their own machine.
+            authenticates: !reload,
         })
     }
 }
@@ -61,7 +66,9 @@ pub(crate) async fn run(
         Environment::Development => output,
         Environment::Production => output.talking_to_the_log(),
     };
-    check_loopback(serving.listen)?;
+    if !serving.authenticates {
+        check_loopback(serving.listen)?;
+    }
     check_folder(&serving.controllers)?;
     let mut signals = EndSignals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
@@ -72,7 +79,8 @@ pub(crate) async fn run(
             serving.listen
         )
     })?;
-    let socket = Listener::unix(&settings.socket).context("choose another socket with --socket")?;
+    let socket = Listener::unix(&settings.socket, settings.auth.socket_group)
+        .context("choose another socket with --socket")?;
     let address = tcp.tcp_address().unwrap_or(serving.listen);
 
     let starting = runtime_start::start(settings, services::for_server(settings, vec![address]));
@@ -80,13 +88,29 @@ pub(crate) async fn run(
         runtime = starting => runtime?,
         () = signals.next() => return Ok(Ended::Done),
     };
+    let state = services::open_state(settings)
+        .await
+        .context(Refused("the runtime refuses to start"))?;
+    let authentication = if serving.authenticates {
+        access::open(settings, &state, output)
+            .await
+            .context(Refused("the runtime refuses to start"))?
+    } else {
+        Authentication::Open
+    };
     // Watching begins before the first look, so that nothing saved in between is missed.
     let watch = serving
         .reload
         .then(|| FolderWatch::start(&serving.controllers))
         .transpose()?;
-    let mut deployer = Deployer::new(runtime.clone(), serving.controllers, address, output)
-        .for_authors(serving.reload);
+    let mut deployer = Deployer::new(
+        runtime.clone(),
+        serving.controllers.clone(),
+        address,
+        output,
+    )
+    .for_authors(serving.reload)
+    .within(settings.auth.controller_allowlist.clone());
     tokio::select! {
         deployed = deployer.deploy_everything() => deployed?,
         () = signals.next() => {
@@ -95,7 +119,7 @@ pub(crate) async fn run(
         }
     }
     runtime.start_triggers();
-    announce(address, &settings.socket, serving.reload, output)?;
+    announce(address, &settings.socket, &serving, output)?;
 
     let options = settings.http.over(ApiOptions {
         drain_grace: match settings.environment {
@@ -103,6 +127,10 @@ pub(crate) async fn run(
             Environment::Production => ApiOptions::default().drain_grace,
         },
         audit_directory: Some(AuditPlaces::below(&settings.data_dir, services::NODE).directory),
+        authentication,
+        keys: Some(state.api_keys()),
+        controller_allowlist: settings.auth.controller_allowlist.clone(),
+        allowed_origins: settings.auth.allowed_origins.clone(),
         ..ApiOptions::default()
     });
     let policy = policy_watch::follow(settings.policy.clone(), runtime.clone(), output);
@@ -148,7 +176,7 @@ async fn reload(watch: Option<FolderWatch>, deployer: &mut Deployer) -> anyhow::
 fn announce(
     address: SocketAddr,
     socket: &Path,
-    reload: bool,
+    serving: &Serving,
     output: Output,
 ) -> anyhow::Result<()> {
     if output.is_json() {
@@ -157,11 +185,17 @@ fn announce(
         }));
     }
     output.talk("");
-    output.talk(
-        "WARNING: there is no authentication. Every program on this machine can run these controllers.",
-    );
-    output.talk("Other machines cannot reach them: only loopback addresses are served.");
-    if reload {
+    if serving.authenticates {
+        output.talk(
+            "Callers need a key or a token; make one with: magic keys create NAME --role execute",
+        );
+    } else {
+        output.talk(
+            "WARNING: there is no authentication. Every program on this machine can run these controllers.",
+        );
+        output.talk("Other machines cannot reach them: only loopback addresses are served.");
+    }
+    if serving.reload {
         output.talk("Controllers are deployed again when a file is saved. Ctrl-C ends.");
     }
     output.talk(&format!("socket {}", socket.display()));
@@ -174,8 +208,8 @@ fn check_loopback(address: SocketAddr) -> anyhow::Result<()> {
         return Ok(());
     }
     anyhow::bail!(
-        "refusing to listen on {address}: there is no authentication yet, so only loopback addresses are allowed; \
-         type --listen 127.0.0.1:{}",
+        "refusing to listen on {address}: magic dev asks nobody for credentials, so only loopback addresses are allowed; \
+         type --listen 127.0.0.1:{}, or use magic serve",
         address.port()
     )
 }

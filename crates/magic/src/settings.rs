@@ -13,7 +13,8 @@
 //! | | `MAGIC_WHEELS` | `wheels` | none; the folder of wheels that controllers' `requirements.txt` are served from |
 //! | `--policy` | `MAGIC_POLICY` | `policy` | the built-in policy of the environment |
 //! | `--controllers` of `new` and `run`, `FOLDER` of `dev` and `serve` | `MAGIC_CONTROLLERS` | `controllers` | `./controllers` |
-//! | `--url` of `list` and `logs` | `MAGIC_URL` | `url` | none: the unix socket is used |
+//! | `--url` of `list`, `logs` and `keys` | `MAGIC_URL` | `url` | none: the unix socket is used |
+//! | | `MAGIC_API_KEY` | | none; the key that those commands send with a URL |
 //! | | `MAGIC_SECRETS_DIR` | `secrets_dir` | none; see [`secrets`] |
 //! | | `MAGIC_SECRETS_KEY` | | the key file in the data folder |
 //! | | `DATABASE_URL` | `database_url` | `sqlite://` and `controllers.db` in the data folder; or `postgres://USER:PASSWORD@HOST/DATABASE` |
@@ -23,6 +24,8 @@
 //! | | `MAGIC_EGRESS_CA` | `egress_ca` | none; a PEM file of certificate authorities to trust beside the public ones |
 //! | | `ENVIRONMENT` | `environment` | `dev`; or `prod` |
 //! | | `RUST_LOG` | `log` | `warn` for commands, `info` in production |
+//!
+//! Who may call is in [`auth`]: `ADMIN_API_KEY`, `JWT_SECRET` and others, and the table `[auth]`.
 //!
 //! The table `[http]` of `magic.toml` holds the limits of the HTTP side; see [`http`].
 //!
@@ -41,9 +44,12 @@ use serde::Deserialize;
 use crate::cli::GlobalArguments;
 use crate::terminal;
 
+mod auth;
 mod http;
 mod secrets;
 
+use auth::AuthTable;
+pub(crate) use auth::{AuthSettings, KeySetPlace, Secret};
 pub(crate) use http::HttpSettings;
 pub(crate) use secrets::SecretsSettings;
 
@@ -62,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) store_url: StoreUrl,
     pub(crate) database_raw_role: Option<String>,
     pub(crate) redis_url: Option<HiddenUrl>,
+    pub(crate) api_key: Option<Secret>,
+    pub(crate) auth: AuthSettings,
     pub(crate) egress_ca: Option<PathBuf>,
     pub(crate) environment: Environment,
     pub(crate) log_filter: String,
@@ -111,6 +119,9 @@ struct Source {
     store_url: Option<StoreUrl>,
     database_raw_role: Option<String>,
     redis_url: Option<HiddenUrl>,
+    #[serde(skip)]
+    api_key: Option<Secret>,
+    auth: Option<AuthTable>,
     egress_ca: Option<PathBuf>,
     environment: Option<String>,
     log: Option<String>,
@@ -192,6 +203,8 @@ impl Settings {
             store_url,
             database_raw_role: all.database_raw_role,
             redis_url: all.redis_url,
+            api_key: all.api_key,
+            auth: AuthSettings::read(variables, all.auth.unwrap_or_default(), environment)?,
             egress_ca: all.egress_ca,
             environment,
             log_filter: all
@@ -265,6 +278,8 @@ impl Source {
                 .transpose()?,
             database_raw_role: text("DATABASE_RAW_ROLE")?,
             redis_url: text("REDIS_URL")?.map(HiddenUrl),
+            api_key: text("MAGIC_API_KEY")?.map(Secret::from),
+            auth: None,
             egress_ca: path("MAGIC_EGRESS_CA"),
             environment: text("ENVIRONMENT")?,
             log: text("RUST_LOG")?,
@@ -309,6 +324,7 @@ impl Source {
                 .with_context(|| format!("store_url of {} is not understood", path.display()))?;
             source.store_url = Some(url.below(folder));
         }
+        source.auth = source.auth.map(|auth| auth.below(folder));
         Ok(source)
     }
 
@@ -330,6 +346,8 @@ impl Source {
             store_url: self.store_url.or(other.store_url),
             database_raw_role: self.database_raw_role.or(other.database_raw_role),
             redis_url: self.redis_url.or(other.redis_url),
+            api_key: self.api_key.or(other.api_key),
+            auth: self.auth.or(other.auth),
             egress_ca: self.egress_ca.or(other.egress_ca),
             environment: self.environment.or(other.environment),
             log: self.log.or(other.log),

@@ -9,12 +9,13 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
-use magic_runtime::{Caller, IdempotencyKey, Request};
+use magic_runtime::{IdempotencyKey, Request};
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{bad_query, json, name_in};
+use crate::auth::authorize::Authorized;
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 use crate::state::ApiState;
@@ -39,6 +40,7 @@ struct Executed<'a> {
 /// Runs the controller once.
 pub(super) async fn execute(
     State(state): State<ApiState>,
+    authorized: Authorized,
     Extension(request_id): Extension<RequestId>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<ExecuteQuery>, QueryRejection>,
@@ -53,7 +55,7 @@ pub(super) async fn execute(
         controller,
         version: query.version,
         body: body.bytes.clone(),
-        caller: Caller::anonymous(),
+        caller: authorized.caller().to_runtime(),
         idempotency_key: idempotency_key(&headers)?,
         started_by: None,
     };

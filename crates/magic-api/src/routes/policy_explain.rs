@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::json;
+use crate::auth::authorize::Authorized;
 use crate::refusal::Refusal;
 use crate::state::ApiState;
 
@@ -31,6 +32,7 @@ struct Question {
 /// Explains. The answer is 200 whether it says allow or deny.
 pub(super) async fn explain(
     State(state): State<ApiState>,
+    authorized: Authorized,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -54,10 +56,13 @@ pub(super) async fn explain(
         })?),
     };
     let explanation = match (question.controller, question.contract) {
-        (Some(name), None) => state
-            .runtime
-            .explain(&name, capability, target.as_ref())
-            .map_err(Refusal::of)?,
+        (Some(name), None) => {
+            authorized.check(&name)?;
+            state
+                .runtime
+                .explain(&name, capability, target.as_ref())
+                .map_err(Refusal::of)?
+        }
         (None, Some(contract)) => {
             let policy = state.runtime.policy();
             // Compiling the schemas of a contract is more work than an event loop should do.

@@ -75,11 +75,13 @@ impl Connection {
     /// Serves one connection until it ends, whichever way.
     pub(super) async fn serve(self, socket: Socket, source: Source) {
         let activity = Activity::new();
+        let source = Arc::new(source);
         let service = service_fn(|request: Request<Incoming>| {
             let scope = Arc::clone(&self.scope);
+            let source = Arc::clone(&source);
             let in_flight = activity.begin();
             async move {
-                let response = scope.answer(request.map(Body::new), source).await;
+                let response = scope.answer(request.map(Body::new), &source).await;
                 Ok::<_, Infallible>(response.map(|body| InFlightBody::new(body, in_flight)))
             }
         });

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::socket::Socket;
-use crate::request_scope::Source;
+use crate::auth::role::{Role, Roles};
+use crate::request_scope::{Peer, Source};
 
 /// Why a listener could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,15 @@ pub enum BindError {
     },
 }
 
+/// A group whose members may use the unix socket, beside root and this process's own user, who are administrators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketGroup {
+    /// Its number.
+    pub gid: u32,
+    /// What its members may do.
+    pub role: Role,
+}
+
 /// Something to accept connections from.
 #[derive(Debug)]
 pub struct Listener(Kind);
@@ -66,6 +76,8 @@ enum Kind {
     Unix {
         listener: UnixListener,
         path: PathBuf,
+        /// What others than root and this process's user may do.
+        group: Option<SocketGroup>,
         /// The socket file's device and inode, so that only our own file is removed at the end.
         identity: (u64, u64),
     },
@@ -86,12 +98,16 @@ impl Listener {
             .map_err(|source| BindError::Tcp { address, source })
     }
 
-    /// Listens on a unix socket that only this user and root may use. A socket file left behind by a process that is gone is
-    /// replaced; the file is removed when the listener is dropped.
+    /// Listens on a unix socket that only this user and root may use, and the members of the group if one is given. A socket file
+    /// left behind by a process that is gone is replaced; the file is removed when the listener is dropped.
+    ///
+    /// The kernel tells the user at the other end but only one of their groups, so membership is proved by having been let in:
+    /// connecting takes write permission on the file. Therefore the file is made in a folder that nobody else can enter, given its group
+    /// and mode there, and only then moved to its place; there is no moment in which others could connect.
     ///
     /// # Errors
     /// When another process answers there, something else is in the way, or the kernel refuses.
-    pub fn unix(path: &Path) -> Result<Self, BindError> {
+    pub fn unix(path: &Path, group: Option<SocketGroup>) -> Result<Self, BindError> {
         let failed = |source| BindError::Unix {
             path: path.to_owned(),
             source,
@@ -102,7 +118,7 @@ impl Listener {
         {
             std::fs::DirBuilder::new()
                 .recursive(true)
-                .mode(0o700)
+                .mode(if group.is_some() { 0o711 } else { 0o700 })
                 .create(folder)
                 .map_err(|source| BindError::Folder {
                     path: folder.to_owned(),
@@ -124,13 +140,12 @@ impl Listener {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        // Somebody who connects in between is told apart by credentials all the same.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let listener = bind_hidden(path, group).map_err(failed)?;
         let identity = identity_of(path).map_err(failed)?;
         Ok(Self(Kind::Unix {
             listener,
             path: path.to_owned(),
+            group,
             identity,
         }))
     }
@@ -148,21 +163,31 @@ impl Listener {
     pub(super) async fn accept(&self) -> io::Result<Option<(Socket, Source)>> {
         match &self.0 {
             Kind::Tcp { listener, .. } => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 // Answers are small and written at once; waiting for more to send only adds latency. A failure means that the
                 // peer is gone already, which serving it will find out.
                 let _ = stream.set_nodelay(true);
-                Ok(Some((Socket::Tcp(stream), Source::Tcp)))
+                Ok(Some((Socket::Tcp(stream), Source::Tcp(address))))
             }
-            Kind::Unix { listener, path, .. } => {
+            Kind::Unix {
+                listener,
+                path,
+                group,
+                ..
+            } => {
                 let (stream, _) = listener.accept().await?;
                 let peer = stream.peer_cred()?.uid();
                 let own = rustix::process::geteuid().as_raw();
-                if peer != 0 && peer != own {
-                    tracing::warn!(uid = peer, socket = %path.display(), "refused a caller of another user");
-                    return Ok(None);
+                match roles_of(peer, own, *group) {
+                    Some(roles) => {
+                        let source = Source::Unix(Peer::new(peer, roles));
+                        Ok(Some((Socket::Unix(stream), source)))
+                    }
+                    None => {
+                        tracing::warn!(uid = peer, socket = %path.display(), "refused a caller of another user");
+                        Ok(None)
+                    }
                 }
-                Ok(Some((Socket::Unix(stream), Source::Unix)))
             }
         }
     }
@@ -188,6 +213,45 @@ impl Drop for Listener {
     }
 }
 
+/// What a local user may do; `None` for one who has no business here.
+fn roles_of(uid: u32, own: u32, group: Option<SocketGroup>) -> Option<Roles> {
+    if uid == 0 || uid == own {
+        return Some(Roles::NONE.and(Role::Admin));
+    }
+    // Only members can have connected.
+    group.map(|group| Roles::NONE.and(group.role))
+}
+
+/// Binds where nobody else can connect yet, and moves the finished socket to its place.
+fn bind_hidden(path: &Path, group: Option<SocketGroup>) -> io::Result<UnixListener> {
+    let mut hidden = path.as_os_str().to_owned();
+    hidden.push(format!(".{}", std::process::id()));
+    let hidden = PathBuf::from(hidden);
+    // What a killed process of the same number has left.
+    let socket = hidden.join("s");
+    let _ = std::fs::remove_file(&socket);
+    let _ = std::fs::remove_dir(&hidden);
+    std::fs::DirBuilder::new().mode(0o700).create(&hidden)?;
+    let bound = (|| {
+        let listener = UnixListener::bind(&socket)?;
+        let mode = match group {
+            Some(group) => {
+                std::os::unix::fs::chown(&socket, None, Some(group.gid))?;
+                0o660
+            }
+            None => 0o600,
+        };
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(mode))?;
+        std::fs::rename(&socket, path)?;
+        Ok(listener)
+    })();
+    if bound.is_err() {
+        let _ = std::fs::remove_file(&socket);
+    }
+    let _ = std::fs::remove_dir(&hidden);
+    bound
+}
+
 fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
     let found = std::fs::symlink_metadata(path)?;
     Ok((found.dev(), found.ino()))
@@ -202,9 +266,9 @@ mod tests {
     async fn a_stale_socket_is_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/magic.sock");
-        let first = Listener::unix(&path).expect("a free path");
+        let first = Listener::unix(&path, None).expect("a free path");
         assert!(matches!(
-            Listener::unix(&path),
+            Listener::unix(&path, None),
             Err(BindError::InUse { .. })
         ));
         drop(first);
@@ -213,14 +277,14 @@ mod tests {
         // A std listener leaves its file behind, as a killed process does.
         drop(std::os::unix::net::UnixListener::bind(&path).expect("a free path"));
         assert!(path.exists());
-        let second = Listener::unix(&path).expect("the file is stale");
+        let second = Listener::unix(&path, None).expect("the file is stale");
         let mode = std::fs::metadata(&path).expect("a file").permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
         drop(second);
 
         std::fs::write(&path, "mine").expect("a file");
         assert!(matches!(
-            Listener::unix(&path),
+            Listener::unix(&path, None),
             Err(BindError::InTheWay { .. })
         ));
         assert_eq!(std::fs::read(&path).expect("it is left alone"), b"mine");

@@ -89,8 +89,10 @@ words! {
         Rollback = "rollback",
         /// The policy was loaded or replaced, or a new one was refused.
         Policy = "policy",
-        /// A key was made, listed or revoked.
+        /// A key was made or revoked.
         Key = "key",
+        /// Somebody was refused for want of credentials, or of a right that theirs do not give.
+        Auth = "auth",
         /// A stored secret was set or removed.
         Secret = "secret",
         /// The supervisor began.

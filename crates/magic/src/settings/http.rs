@@ -2,9 +2,10 @@
 //!
 //! They have no flags and no variables: whoever needs other limits than the defaults needs them at every start.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use magic_api::ApiOptions;
+use magic_api::{ApiOptions, Rate};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// What the table may say. Sizes are bytes, times are text such as `30s` or `500ms`.
@@ -25,9 +26,16 @@ pub(crate) struct HttpSettings {
     write_stall_timeout: Option<Duration>,
     connections: Option<usize>,
     followers: Option<usize>,
+    /// How many requests one caller may make in a second, and how many at once: twice as many, if not said.
+    rate: Option<NonZeroU32>,
+    burst: Option<NonZeroU32>,
+    /// How many failed authentications of one source address are answered and recorded at once; one more each second.
+    failed_attempts: Option<NonZeroU32>,
     #[serde(default, deserialize_with = "time")]
     drain_grace: Option<Duration>,
 }
+
+const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 impl HttpSettings {
     /// The defaults with what the table says in their place.
@@ -47,6 +55,11 @@ impl HttpSettings {
                 .unwrap_or(defaults.write_stall_timeout),
             connections: self.connections.unwrap_or(defaults.connections),
             followers: self.followers.unwrap_or(defaults.followers),
+            rate: self.rate.map(|per_second| Rate {
+                per_second,
+                burst: self.burst.unwrap_or_else(|| per_second.saturating_mul(TWO)),
+            }),
+            failed_attempts: self.failed_attempts.unwrap_or(defaults.failed_attempts),
             drain_grace: self.drain_grace.unwrap_or(defaults.drain_grace),
             ..defaults
         }

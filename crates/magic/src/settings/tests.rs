@@ -36,6 +36,9 @@ fn defaults() {
             store_url: StoreUrl::sqlite("/home/ada/.local/share/magic/state.db"),
             database_raw_role: None,
             redis_url: None,
+            api_key: None,
+            auth: AuthSettings::read(&|_| None, AuthTable::default(), Environment::Development)
+                .expect("defaults are valid"),
             egress_ca: None,
             environment: Environment::Development,
             log_filter: "warn".to_owned(),
