@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use super::postgres_server::Postgres;
 use super::{State, StateOptions, StoreUrl};
 
+mod agreement;
 mod deployments;
 mod executions;
 mod files;
