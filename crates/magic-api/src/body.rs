@@ -37,6 +37,7 @@ pub(crate) struct ReadBody {
 #[derive(Debug)]
 pub(crate) struct BodyLimits {
     bytes: usize,
+    archive_bytes: usize,
     time: Duration,
     budget: Arc<Semaphore>,
 }
@@ -46,6 +47,7 @@ impl BodyLimits {
         let units = (options.body_memory / BUDGET_UNIT).min(Semaphore::MAX_PERMITS);
         Self {
             bytes: options.body_limit,
+            archive_bytes: options.archive_limit,
             time: options.body_timeout,
             budget: Arc::new(Semaphore::new(units)),
         }
@@ -58,18 +60,40 @@ impl BodyLimits {
     /// ends early, 429 (E3005) when the memory for bodies is used up.
     pub(crate) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<ReadBody, Refusal> {
         check_type(headers)?;
+        self.read_at_most(self.bytes, headers, body).await
+    }
+
+    /// Reads an archive. Whatever its header calls it, what it is shows in its first bytes.
+    ///
+    /// # Errors
+    /// As [`BodyLimits::read`], with a limit of its own; 415 for a body that its header says is encoded once more.
+    pub(crate) async fn read_archive(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<ReadBody, Refusal> {
+        check_coding(headers)?;
+        self.read_at_most(self.archive_bytes, headers, body).await
+    }
+
+    async fn read_at_most(
+        &self,
+        limit: usize,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<ReadBody, Refusal> {
         let declared = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok())
             .and_then(|length| length.parse::<usize>().ok());
-        if declared.is_some_and(|length| length > self.bytes) {
+        if declared.is_some_and(|length| length > limit) {
             // A client that asked first (Expect: 100-continue) has sent nothing, and must not be invited by reading.
             if !headers.contains_key(hyper::header::EXPECT) {
                 discard(body).await;
             }
-            return Err(self.too_large());
+            return Err(too_large(limit));
         }
-        match tokio::time::timeout(self.time, self.collect(body)).await {
+        match tokio::time::timeout(self.time, self.collect(body, limit)).await {
             Ok(read) => read,
             Err(_) => Err(Refusal::http(
                 StatusCode::REQUEST_TIMEOUT,
@@ -80,7 +104,7 @@ impl BodyLimits {
         }
     }
 
-    async fn collect(&self, mut body: Body) -> Result<ReadBody, Refusal> {
+    async fn collect(&self, mut body: Body, limit: usize) -> Result<ReadBody, Refusal> {
         let mut charge = None;
         let mut only = Bytes::new();
         let mut joined = BytesMut::new();
@@ -96,10 +120,10 @@ impl BodyLimits {
                 continue;
             };
             let length = only.len() + joined.len() + data.len();
-            if length > self.bytes {
+            if length > limit {
                 drop((only, joined, charge));
                 discard(body).await;
-                return Err(self.too_large());
+                return Err(too_large(limit));
             }
             self.charge(&mut charge, length)?;
             if only.is_empty() && joined.is_empty() {
@@ -153,15 +177,15 @@ impl BodyLimits {
         }
         Ok(())
     }
+}
 
-    fn too_large(&self) -> Refusal {
-        Refusal::http(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the request body is too large",
-        )
-        .with_reason(Reason::TooLarge)
-        .with_detail("expected", format!("at most {} bytes", self.bytes))
-    }
+fn too_large(limit: usize) -> Refusal {
+    Refusal::http(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "the request body is too large",
+    )
+    .with_reason(Reason::TooLarge)
+    .with_detail("expected", format!("at most {limit} bytes"))
 }
 
 /// Reads on for a moment without keeping anything.
@@ -183,17 +207,7 @@ async fn discard(mut body: Body) {
 /// The body must be JSON in UTF-8 and not compressed. No type at all is taken for JSON, for the sake of hand-written clients;
 /// requests that a foreign web page sends are refused before (see [`crate::origin`]).
 fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    if let Some(coding) = headers.get(CONTENT_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(Refusal::http(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "compressed request bodies are not accepted; send the JSON as it is",
-        )
-        .with_reason(Reason::MediaType)
-        .with_detail("constraint", "content-encoding")
-        .with_detail("expected", "identity"));
-    }
+    check_coding(headers)?;
     let Some(sent) = headers.get(CONTENT_TYPE) else {
         return Ok(());
     };
@@ -210,6 +224,22 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
     .with_detail("constraint", "content-type")
     .with_detail("expected", "application/json")
     .with_detail("received", received))
+}
+
+/// Nothing is decompressed on the way in.
+fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
+    if let Some(coding) = headers.get(CONTENT_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(Refusal::http(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "encoded request bodies are not accepted; send the body as it is",
+        )
+        .with_reason(Reason::MediaType)
+        .with_detail("constraint", "content-encoding")
+        .with_detail("expected", "identity"));
+    }
+    Ok(())
 }
 
 /// `application/json` or `application/*+json`, whose only charset is UTF-8 (RFC 8259, section 8.1).

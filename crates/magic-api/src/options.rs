@@ -19,6 +19,8 @@ use crate::cors::AllowedOrigins;
 pub struct ApiOptions {
     /// The largest request body, in bytes.
     pub body_limit: usize,
+    /// The largest bundle that can be uploaded, in bytes.
+    pub archive_limit: usize,
     /// How long a request body may take from its first to its last byte.
     pub body_timeout: Duration,
     /// What all request bodies in memory may take together, in bytes.
@@ -64,6 +66,7 @@ impl Default for ApiOptions {
     fn default() -> Self {
         Self {
             body_limit: 8 * 1024 * 1024,
+            archive_limit: 40 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
             body_memory: 256 * 1024 * 1024,
             header_count: 64,

@@ -77,12 +77,9 @@ impl Refusal {
         self
     }
 
-    /// Writes the envelope into a response that this refusal became, keeping the headers that are there already.
-    pub(crate) fn write_envelope(&self, response: &mut Response, request_id: &RequestId) {
-        if let Some(internal) = &self.failure.internal {
-            tracing::error!(%request_id, code = self.failure.code.as_str(), internal, "request failed inside");
-        }
-        let envelope = Envelope {
+    /// What is told of it, whatever it is told by.
+    pub(crate) fn envelope<'a>(&'a self, request_id: &'a RequestId) -> Envelope<'a> {
+        Envelope {
             error: ErrorBody {
                 code: self.failure.code.as_str(),
                 category: self.failure.code.category().as_str(),
@@ -91,7 +88,15 @@ impl Refusal {
                 timestamp: Timestamp::now(),
                 details: &self.failure.details,
             },
-        };
+        }
+    }
+
+    /// Writes the envelope into a response that this refusal became, keeping the headers that are there already.
+    pub(crate) fn write_envelope(&self, response: &mut Response, request_id: &RequestId) {
+        if let Some(internal) = &self.failure.internal {
+            tracing::error!(%request_id, code = self.failure.code.as_str(), internal, "request failed inside");
+        }
+        let envelope = self.envelope(request_id);
         let text = serde_json::to_vec(&envelope).expect("strings and JSON values are JSON");
         *response.status_mut() = self.status;
         *response.body_mut() = Body::from(text);
@@ -120,8 +125,9 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// An error as JSON.
 #[derive(Serialize)]
-struct Envelope<'a> {
+pub(crate) struct Envelope<'a> {
     error: ErrorBody<'a>,
 }
 

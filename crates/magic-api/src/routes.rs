@@ -25,6 +25,7 @@ use crate::state::ApiState;
 mod audit;
 mod controller;
 mod controllers;
+mod deploy;
 mod execute;
 mod health;
 mod keys;
@@ -33,6 +34,7 @@ mod policy;
 mod policy_explain;
 mod readyz;
 mod self_test;
+mod versions;
 
 /// One row of the table.
 #[derive(Debug)]
@@ -60,6 +62,36 @@ pub static ROUTES: &[Route] = &[
         path: "/api/controllers",
         role: Role::Read,
         handler: || get(controllers::list),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/controllers",
+        role: Role::Deploy,
+        handler: || post(deploy::deploy),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/controllers/{controller}/versions",
+        role: Role::Read,
+        handler: || get(versions::list),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/controllers/{controller}/rollback",
+        role: Role::Deploy,
+        handler: || post(versions::roll_back),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/controllers/{controller}/canary",
+        role: Role::Deploy,
+        handler: || post(versions::end_canary),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/controllers/{controller}",
+        role: Role::Deploy,
+        handler: || delete(versions::delete),
     },
     Route {
         method: Method::GET,

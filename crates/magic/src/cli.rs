@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, dev, doctor, keys, list, logs, migrate, new, policy, run, secrets, serve, validate,
+    audit, canary, delete, deploy, dev, doctor, keys, list, logs, migrate, new, policy, rollback,
+    run, secrets, serve, validate, versions,
 };
 use crate::logging;
 use crate::output::{Output, is_closed_output};
@@ -66,6 +67,16 @@ enum Command {
     Dev(dev::Arguments),
     /// Serve a folder of controllers
     Serve(serve::Arguments),
+    /// Deploy a controller to the supervisor, for good and on every node
+    Deploy(deploy::Arguments),
+    /// Make an earlier version the one that serves
+    Rollback(rollback::Arguments),
+    /// End the trial of a version: for everybody, or for nobody
+    Canary(canary::Arguments),
+    /// Take a controller out of service
+    Delete(delete::Arguments),
+    /// List the versions of a controller
+    Versions(versions::Arguments),
     /// List what the supervisor has deployed
     List(list::Arguments),
     /// Make, list and revoke API keys
@@ -150,6 +161,21 @@ fn execute(cli: Cli, output: Output) -> anyhow::Result<Ended> {
         Command::Run(arguments) => block_on(&settings, run::run(&arguments, &settings, output)),
         Command::Dev(arguments) => block_on(&settings, dev::run(&arguments, &settings, output)),
         Command::Serve(arguments) => block_on(&settings, serve::run(&arguments, &settings, output)),
+        Command::Deploy(arguments) => {
+            block_on(&settings, deploy::run(&arguments, &settings, output))
+        }
+        Command::Rollback(arguments) => {
+            block_on(&settings, rollback::run(&arguments, &settings, output))
+        }
+        Command::Canary(arguments) => {
+            block_on(&settings, canary::run(&arguments, &settings, output))
+        }
+        Command::Delete(arguments) => {
+            block_on(&settings, delete::run(&arguments, &settings, output))
+        }
+        Command::Versions(arguments) => {
+            block_on(&settings, versions::run(&arguments, &settings, output))
+        }
         Command::List(arguments) => block_on(&settings, list::run(&arguments, &settings, output)),
         Command::Keys(command) => block_on(&settings, keys::run(&command, &settings, output)),
         Command::Logs(arguments) => block_on(&settings, logs::run(&arguments, &settings, output)),

@@ -84,6 +84,18 @@ impl Client {
         self.send(Method::GET, path, None).await
     }
 
+    /// Sends a bundle, and asks to be told of the steps.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn send_bundle(&self, path: &str, archive: Vec<u8>) -> anyhow::Result<Reply> {
+        let request = Request::post(path)
+            .header(ACCEPT, "text/event-stream")
+            .header(CONTENT_TYPE, "application/zstd")
+            .body(Full::new(archive.into()))?;
+        self.exchange(request).await
+    }
+
     /// One request, with a JSON body if there is one.
     ///
     /// # Errors
@@ -101,11 +113,14 @@ impl Client {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        if let Address::Tcp { key: Some(key), .. } = &self.address {
-            request = request.header("x-api-key", key);
-        }
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
-        let request = request.body(Full::new(body))?;
+        self.exchange(request.body(Full::new(body))?).await
+    }
+
+    async fn exchange(&self, mut request: Request<Full<Bytes>>) -> anyhow::Result<Reply> {
+        if let Address::Tcp { key: Some(key), .. } = &self.address {
+            request.headers_mut().insert("x-api-key", key.clone());
+        }
         let response = match &self.address {
             Address::Socket(socket) => {
                 let connected = tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await;

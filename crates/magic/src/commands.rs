@@ -1,6 +1,9 @@
 //! One file per command.
 
 pub(crate) mod audit;
+pub(crate) mod canary;
+pub(crate) mod delete;
+pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod keys;
@@ -9,7 +12,9 @@ pub(crate) mod logs;
 pub(crate) mod migrate;
 pub(crate) mod new;
 pub(crate) mod policy;
+pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod secrets;
 pub(crate) mod serve;
 pub(crate) mod validate;
+pub(crate) mod versions;

@@ -20,6 +20,7 @@ mod policy_watch;
 mod python_check;
 mod runtime_start;
 mod sample;
+mod server_events;
 mod services;
 mod serving;
 mod settings;

@@ -20,9 +20,6 @@ use magic_store::{AuditLog, AuditOpenError, AuditOptions};
 
 use crate::settings::Settings;
 
-/// The node's name in its audit log and among the consumers of a Redis.
-pub(crate) const NODE: &str = "node";
-
 /// How long a run waits for another run that holds the log of runs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) async fn for_server(
     settings: &Settings,
     listeners: Vec<SocketAddr>,
-) -> anyhow::Result<Services> {
-    let audit = open_audit(AuditOptions::below(&settings.data_dir, NODE)).await?;
+) -> anyhow::Result<(Services, State)> {
+    let audit = open_audit(AuditOptions::below(&settings.data_dir, &settings.node)).await?;
     let backends = backends(settings, listeners).await?;
     // The audit log of this data folder is locked, so whoever served from it before is gone.
     backends
@@ -43,7 +40,14 @@ pub(crate) async fn for_server(
         .await
         .map_err(|failure| anyhow::anyhow!("{failure}"))
         .context("cannot free what an earlier run of this server had claimed in its database")?;
-    Ok(Services { backends, audit })
+    let state = open_state(settings).await?;
+    let services = Services {
+        backends,
+        audit,
+        state: Some(state.clone()),
+        node: settings.node.clone(),
+    };
+    Ok((services, state))
 }
 
 /// Opens everything for one run from the command line, perhaps beside a server: its records go into a log of their own, since a
@@ -52,7 +56,7 @@ pub(crate) async fn for_server(
 /// # Errors
 /// As [`for_server`].
 pub(crate) async fn for_run(settings: &Settings) -> anyhow::Result<Services> {
-    let options = AuditOptions::below(&settings.data_dir.join("runs"), NODE);
+    let options = AuditOptions::below(&settings.data_dir.join("runs"), &settings.node);
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let audit = loop {
         match open_audit(options.clone()).await {
@@ -68,6 +72,8 @@ pub(crate) async fn for_run(settings: &Settings) -> anyhow::Result<Services> {
     Ok(Services {
         backends: backends(settings, Vec::new()).await?,
         audit,
+        state: None,
+        node: settings.node.clone(),
     })
 }
 
@@ -75,7 +81,7 @@ pub(crate) async fn for_run(settings: &Settings) -> anyhow::Result<Services> {
 ///
 /// # Errors
 /// When it cannot be reached or brought up to date; the message says what to type.
-pub(crate) async fn open_state(settings: &Settings) -> anyhow::Result<State> {
+async fn open_state(settings: &Settings) -> anyhow::Result<State> {
     let options = StateOptions::new(settings.store_url.clone());
     Ok(State::open(options).await?)
 }
@@ -102,7 +108,7 @@ async fn backends(settings: &Settings, listeners: Vec<SocketAddr>) -> anyhow::Re
                 "the Redis of REDIS_URL does not answer; start it, or unset REDIS_URL for the embedded queues",
             )?;
             (
-                Queues::redis(redis.clone(), NODE, QueueOptions::default()),
+                Queues::redis(redis.clone(), &settings.node, QueueOptions::default()),
                 Cache::redis(redis.clone(), CacheOptions::default()),
             )
         }

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -31,6 +32,8 @@ const DEVELOPMENT_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Serving {
     pub(crate) controllers: PathBuf,
+    /// Somebody named that folder, so it has to be there.
+    pub(crate) folder_is_named: bool,
     pub(crate) listen: SocketAddr,
     /// Deploy what is saved.
     pub(crate) reload: bool,
@@ -47,12 +50,20 @@ impl Serving {
         settings: &Settings,
     ) -> anyhow::Result<Self> {
         Ok(Self {
+            folder_is_named: controllers.is_some(),
             controllers: controllers.unwrap_or_else(|| settings.controllers.clone()),
             listen: listen.map_or(Ok(settings.listen), settings::address)?,
             reload,
             // Who redeploys what is saved is an author, at their own machine.
             authenticates: !reload,
         })
+    }
+}
+
+impl Serving {
+    /// Whether there is a folder to deploy from.
+    fn has_folder(&self) -> bool {
+        self.controllers.is_dir()
     }
 }
 
@@ -69,7 +80,9 @@ pub(crate) async fn run(
     if !serving.authenticates {
         check_loopback(serving.listen)?;
     }
-    check_folder(&serving.controllers)?;
+    if serving.reload || serving.folder_is_named {
+        check_folder(&serving.controllers)?;
+    }
     let mut signals = EndSignals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
 
@@ -83,14 +96,18 @@ pub(crate) async fn run(
         .context("choose another socket with --socket")?;
     let address = tcp.tcp_address().unwrap_or(serving.listen);
 
-    let starting = runtime_start::start(settings, services::for_server(settings, vec![address]));
+    let opened = OnceLock::new();
+    let starting = runtime_start::start(settings, async {
+        let (services, state) = services::for_server(settings, vec![address]).await?;
+        // Set once: this future runs once.
+        let _ = opened.set(state);
+        Ok(services)
+    });
     let runtime = tokio::select! {
         runtime = starting => runtime?,
         () = signals.next() => return Ok(Ended::Done),
     };
-    let state = services::open_state(settings)
-        .await
-        .context(Refused("the runtime refuses to start"))?;
+    let state = opened.into_inner().context("the state was not opened")?;
     let authentication = if serving.authenticates {
         access::open(settings, &state, output)
             .await
@@ -111,8 +128,19 @@ pub(crate) async fn run(
     )
     .for_authors(serving.reload)
     .within(settings.auth.controller_allowlist.clone());
+    let deploying = async {
+        runtime
+            .start_following()
+            .await
+            .map_err(|failure| anyhow::anyhow!("{failure}"))
+            .context("cannot read what is deployed")?;
+        if serving.has_folder() {
+            deployer.deploy_everything().await?;
+        }
+        anyhow::Ok(())
+    };
     tokio::select! {
-        deployed = deployer.deploy_everything() => deployed?,
+        deployed = deploying => deployed?,
         () = signals.next() => {
             runtime.stop().await;
             return Ok(Ended::Done);
@@ -126,7 +154,7 @@ pub(crate) async fn run(
             Environment::Development => DEVELOPMENT_GRACE,
             Environment::Production => ApiOptions::default().drain_grace,
         },
-        audit_directory: Some(AuditPlaces::below(&settings.data_dir, services::NODE).directory),
+        audit_directory: Some(AuditPlaces::below(&settings.data_dir, &settings.node).directory),
         authentication,
         keys: Some(state.api_keys()),
         controller_allowlist: settings.auth.controller_allowlist.clone(),

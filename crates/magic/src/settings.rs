@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | `--config` | `MAGIC_CONFIG` | | `./magic.toml` if it exists |
 //! | `--data-dir` | `MAGIC_DATA_DIR` | `data_dir` | `$XDG_DATA_HOME/magic`, else `~/.local/share/magic`; in production `/var/lib/magic` |
+//! | | `MAGIC_NODE` | `node` | `node`; with a `MAGIC_STORE_URL` on PostgreSQL, the host's name |
 //! | `--listen` of `dev` and `serve` | `MAGIC_LISTEN` | `listen` | `127.0.0.1:8080` |
 //! | `--socket` | `MAGIC_SOCKET` | `socket` | `$XDG_RUNTIME_DIR/magic/magic.sock`; as root or in production `/run/magic/magic.sock`; else `magic.sock` in the data folder |
 //! | `--python` | `MAGIC_PYTHON` | `python` | found by the runtime |
@@ -57,6 +58,8 @@ pub(crate) use secrets::SecretsSettings;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
+    /// This node's name: in its audit log, among the consumers of a Redis, and in a state that several share.
+    pub(crate) node: String,
     pub(crate) listen: SocketAddr,
     pub(crate) socket: PathBuf,
     pub(crate) python: Option<PathBuf>,
@@ -100,6 +103,7 @@ impl std::fmt::Debug for HiddenUrl {
 #[serde(deny_unknown_fields)]
 struct Source {
     data_dir: Option<PathBuf>,
+    node: Option<String>,
     listen: Option<String>,
     socket: Option<PathBuf>,
     python: Option<PathBuf>,
@@ -191,8 +195,15 @@ impl Settings {
             );
         }
         let listen = all.listen.as_deref().unwrap_or("127.0.0.1:8080");
+        let node = match all.node {
+            Some(name) => node_name(&name)?,
+            // Nobody else is there to be told apart from.
+            None if store_url.file().is_some() => "node".to_owned(),
+            None => host_name(),
+        };
         Ok(Self {
             socket,
+            node,
             listen: address(listen)?,
             python: all.python,
             wheels: all.wheels,
@@ -260,6 +271,7 @@ impl Source {
         let path = |name: &str| path_variable(variables, name);
         Ok(Self {
             data_dir: path("MAGIC_DATA_DIR"),
+            node: text("MAGIC_NODE")?,
             listen: text("MAGIC_LISTEN")?,
             socket: path("MAGIC_SOCKET"),
             python: path("MAGIC_PYTHON"),
@@ -332,6 +344,7 @@ impl Source {
     fn or(self, other: Self) -> Self {
         Self {
             data_dir: self.data_dir.or(other.data_dir),
+            node: self.node.or(other.node),
             listen: self.listen.or(other.listen),
             socket: self.socket.or(other.socket),
             python: self.python.or(other.python),
@@ -374,6 +387,23 @@ fn set_variable(variables: Variables<'_>, name: &str) -> Option<OsString> {
 
 fn path_variable(variables: Variables<'_>, name: &str) -> Option<PathBuf> {
     set_variable(variables, name).map(PathBuf::from)
+}
+
+/// A node's name becomes part of file names.
+fn node_name(text: &str) -> anyhow::Result<String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if (1..=63).contains(&text.len()) && text.bytes().all(fits) {
+        return Ok(text.to_owned());
+    }
+    bail!("MAGIC_NODE is 1 to 63 letters, digits, `-` and `_`")
+}
+
+/// The host's name, as far as it is a node's.
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy().into_owned();
+    let first = name.split('.').next().unwrap_or_default();
+    node_name(first).unwrap_or_else(|_| "node".to_owned())
 }
 
 fn environment_named(text: &str) -> anyhow::Result<Environment> {

@@ -11,7 +11,6 @@ use crate::deploy::{self as trial, Deployed, Source, Under};
 use crate::registry::Origin;
 use crate::runtime::Shared;
 use crate::version::Version;
-use bytes::Bytes;
 use magic_contract::{Contract, ErrorCode, Failure, Reason};
 use magic_store::state::{CanaryShare, NewVersion, Placement, bundle_digest};
 use magic_store::{Kind, Record};
@@ -21,10 +20,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// What somebody asks for when they deploy.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct DeployOrder {
-    /// A tar, compressed with zstd or gzip.
-    pub archive: Bytes,
+    /// The controller's files.
+    pub bundle: Box<Bundle>,
     /// Who gets the version: everybody, or a share.
     pub share: Share,
     /// Whether it may break whoever relies on the version before it.
@@ -82,19 +81,14 @@ pub(crate) async fn deploy(shared: &Arc<Shared>, order: DeployOrder) -> Result<D
     let task = shared
         .closings
         .spawn(async move { steps(&working, order).await });
-    task.await.unwrap_or_else(|error| {
-        Err(
-            Failure::new(ErrorCode::DeploymentFailed, "the deploy was cut short")
-                .with_reason(Reason::Internal)
-                .with_internal(error.to_string()),
-        )
-    })
+    task.await.unwrap_or_else(|error| Err(cut_short(&error)))
 }
 
-async fn steps(shared: &Arc<Shared>, order: DeployOrder) -> Result<Deployed, Failure> {
+async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed, Failure> {
     let lifecycle = super::of(shared)?;
+    let progress = order.progress.take();
     let tell = |step| {
-        if let Some(progress) = &order.progress {
+        if let Some(progress) = &progress {
             // Whoever asked may be gone.
             let _ = progress.send(step);
         }
@@ -106,7 +100,14 @@ async fn steps(shared: &Arc<Shared>, order: DeployOrder) -> Result<Deployed, Fai
         )
         .with_reason(Reason::Store));
     }
-    let (bundle, packed) = read(order.archive.clone()).await?;
+    let DeployOrder {
+        bundle,
+        share,
+        allow_breaking,
+        actor,
+        ..
+    } = order;
+    let (bundle, packed) = pack(bundle).await?;
     let (name, number) = (
         bundle.contract().name.to_string(),
         bundle.contract().version.to_string(),
@@ -128,10 +129,10 @@ async fn steps(shared: &Arc<Shared>, order: DeployOrder) -> Result<Deployed, Fai
         ));
     }
     let packed = as_stored(lifecycle, &bundle, packed).await?;
-    if !order.allow_breaking {
+    if !allow_breaking {
         refuse_breaking(lifecycle, &bundle).await?;
     }
-    let source = Source::Bundle(Box::new(bundle));
+    let source = Source::Bundle(bundle);
     let version = Arc::new(trial::prepare(shared, source, Under::PolicyAndPackages).await?);
     tell(Step::Judged);
     let template = trial::import(shared, &version).await?;
@@ -146,18 +147,18 @@ async fn steps(shared: &Arc<Shared>, order: DeployOrder) -> Result<Deployed, Fai
         digest: bundle_digest(&packed),
         packages_digest: version.packages_digest(),
         contract: version.contract.to_json().to_string(),
-        allow_breaking: order.allow_breaking,
-        by: order.actor.subject.clone(),
-        reason: order.actor.reason.clone(),
+        allow_breaking: allow_breaking,
+        by: actor.subject.clone(),
+        reason: actor.reason.clone(),
     };
-    let placement = match order.share {
+    let placement = match share {
         Share::All => Placement::Active,
         Share::Canary { percent, margin } => Placement::Canary(CanaryShare {
             percent,
             error_margin: margin,
         }),
     };
-    let record = record(&version, &order);
+    let record = record(&version, share, allow_breaking, &actor);
     shared.announce("deploy", &record).await?;
     lifecycle
         .state
@@ -186,31 +187,16 @@ async fn steps(shared: &Arc<Shared>, order: DeployOrder) -> Result<Deployed, Fai
     Ok(Deployed::of(&version, outcome.changed))
 }
 
-/// Reads an upload, and packs it again: what is stored is ours, byte for byte,
-/// whoever packed what came.
-async fn read(archive: Bytes) -> Result<(Bundle, Vec<u8>), Failure> {
-    let reading = move || {
-        let bundle = Bundle::from_archive(&archive)?;
-        let packed = bundle.to_archive().map_err(|error| {
-            Failure::new(
-                ErrorCode::DeploymentFailed,
-                "the bundle could not be packed",
-            )
-            .with_reason(Reason::Internal)
-            .with_internal(error.to_string())
-        })?;
-        Ok((bundle, packed))
+/// Packs the files: what is stored is ours, byte for byte, whoever packed what
+/// was uploaded.
+async fn pack(bundle: Box<Bundle>) -> Result<(Box<Bundle>, Vec<u8>), Failure> {
+    let packing = move || match bundle.to_archive() {
+        Ok(packed) => Ok((bundle, packed)),
+        Err(error) => Err(cut_short(&error)),
     };
-    tokio::task::spawn_blocking(reading)
+    tokio::task::spawn_blocking(packing)
         .await
-        .unwrap_or_else(|error| {
-            Err(Failure::new(
-                ErrorCode::DeploymentFailed,
-                "reading the archive was cut short",
-            )
-            .with_reason(Reason::Internal)
-            .with_internal(error.to_string()))
-        })
+        .unwrap_or_else(|error| Err(cut_short(&error)))
 }
 
 /// The bytes under which this content is stored already, if this version is:
@@ -268,29 +254,32 @@ async fn refuse_breaking(lifecycle: &Lifecycle, bundle: &Bundle) -> Result<(), F
     let Ok(old) = Contract::parse(text.as_bytes(), "the version before") else {
         return Ok(());
     };
-    let _ = old;
-    Ok(())
+    match magic_contract::unannounced_break(&old, bundle.contract()) {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
+    }
 }
 
-pub(super) fn internal(error: &tokio::task::JoinError) -> Failure {
+/// Something of ours ended before its work did.
+pub(super) fn cut_short(error: &impl std::fmt::Display) -> Failure {
     Failure::new(ErrorCode::DeploymentFailed, "the deploy was cut short")
         .with_reason(Reason::Internal)
         .with_internal(error.to_string())
 }
 
-fn record(version: &Version, order: &DeployOrder) -> Record {
+fn record(version: &Version, share: Share, allow_breaking: bool, actor: &Actor) -> Record {
     let mut record = Record {
         controller: Some(version.contract.name.to_string()),
         version: Some(version.contract.version.to_string()),
-        caller: Some(order.actor.subject.clone()),
+        caller: Some(actor.subject.clone()),
         ..Record::new(Kind::Deploy)
     }
     .with_field("digest", version.digest.clone())
-    .with_field("allow_breaking", order.allow_breaking);
-    if let Share::Canary { percent, .. } = order.share {
+    .with_field("allow_breaking", allow_breaking);
+    if let Share::Canary { percent, .. } = share {
         record = record.with_field("canary_percent", percent);
     }
-    match &order.actor.reason {
+    match &actor.reason {
         Some(reason) => record.with_field("why", reason.clone()),
         None => record,
     }

@@ -150,7 +150,7 @@ pub(super) async fn load(
         .map_err(|error| refusal::of_bundle(&error))?;
     let bundle = tokio::task::spawn_blocking(move || Bundle::from_archive(&kept.bytes))
         .await
-        .map_err(|error| super::deploy::internal(&error))??;
+        .map_err(|error| super::deploy::cut_short(&error))??;
     let source = Source::Bundle(Box::new(bundle));
     let version = Arc::new(trial::prepare(shared, source, Under::Packages).await?);
     let template = if warm {

@@ -1,0 +1,56 @@
+//! `magic versions NAME`: every version that was deployed, and which of them serves.
+
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+use crate::cli::Ended;
+use crate::client::{Client, Reply, segment, whole};
+use crate::output::Output;
+use crate::settings::Settings;
+use crate::terminal::escaped;
+
+/// The arguments of `magic versions`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The controller's name
+    name: String,
+    /// The supervisor's URL, instead of its socket
+    #[arg(long)]
+    url: Option<String>,
+}
+
+pub(crate) async fn run(
+    arguments: &Arguments,
+    settings: &Settings,
+    output: Output,
+) -> anyhow::Result<Ended> {
+    let client = Client::new(&settings.with_url(arguments.url.as_ref()))?;
+    let path = format!("/api/controllers/{}/versions", segment(&arguments.name));
+    let response = match client.get(&path).await? {
+        Reply::Ok(response) => response,
+        Reply::Refused(envelope) => return super::logs::refuse(&envelope, output),
+    };
+    let answer: Value = serde_json::from_slice(&whole(response).await?)?;
+    if output.is_json() {
+        output.json(&answer)?;
+        return Ok(Ended::Done);
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["VERSION", "STATE", "DEPLOYED", "BY"]);
+    for version in answer["versions"].as_array().into_iter().flatten() {
+        let text = |member: &str| escaped(version[member].as_str().unwrap_or("-"));
+        let state = match version["percent"].as_u64() {
+            Some(percent) => format!("{} {percent} %", text("state")),
+            None => text("state"),
+        };
+        table.add_row([
+            text("version"),
+            state,
+            text("deployed_at"),
+            text("deployed_by"),
+        ]);
+    }
+    output.data(&table.trim_fmt())?;
+    Ok(Ended::Done)
+}
