@@ -2,6 +2,7 @@
 //!
 //! One integration binary with modules, so that it is linked once. Nothing here sleeps: tests wait for an event with a deadline.
 
+mod access;
 mod audit;
 mod command;
 mod disconnect;

@@ -40,10 +40,19 @@ impl Server {
 
     /// Starts a serving command in an environment, `dev` or `prod`.
     pub(crate) fn start_in(environment: &str, folder: &Folder, arguments: &[&str]) -> Self {
+        Self::start_with(folder, arguments, &[("ENVIRONMENT", environment)])
+    }
+
+    /// Starts a serving command with these variables.
+    pub(crate) fn start_with(
+        folder: &Folder,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let stderr = folder.path().join("server.stderr");
         let mut child = magic(folder.path())
             .args(arguments)
-            .env("ENVIRONMENT", environment)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&stderr).expect("a file"))
@@ -100,6 +109,14 @@ impl Server {
     /// One request, one answer.
     pub(crate) fn call(&self, call: &Call) -> Answer {
         call.send(self.address)
+    }
+
+    /// Runs a controller with the first key of a `magic serve` in this folder.
+    pub(crate) fn execute_with_first_key(&self, folder: &Folder, name: &str) -> Answer {
+        let key = std::fs::read_to_string(folder.path().join("data/admin.key"))
+            .expect("a server without keys makes one");
+        let call = Call::post(&format!("/api/execute/{name}"), "{}");
+        self.call(&call.header("X-API-Key", key.trim()))
     }
 
     /// Runs a controller.

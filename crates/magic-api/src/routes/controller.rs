@@ -1,4 +1,4 @@
-//! `GET /api/controllers/{name}`: one controller with its contract.
+//! `GET /api/controllers/{controller}`: one controller with its contract.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};

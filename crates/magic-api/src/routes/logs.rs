@@ -1,4 +1,4 @@
-//! `GET /api/controllers/{name}/logs`: what a controller wrote, once as JSON or going on as server-sent events.
+//! `GET /api/controllers/{controller}/logs`: what a controller wrote, once as JSON or going on as server-sent events.
 //!
 //! Every line has a number, and an event's id is its line's number. A client that lost its connection sends the last id it saw
 //! (browsers do so by themselves, in `Last-Event-ID`) and continues exactly there; if lines were dropped meanwhile, an event
