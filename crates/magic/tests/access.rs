@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::command::{magic, run};
 use crate::folder::Folder;
 use crate::http_client::{Answer, Call};
+use crate::postgres::Postgres;
 use crate::server::{DEADLINE, Server};
 
 const ADMIN_KEY: &str = "an-administrators-key-of-many-characters";
@@ -508,6 +509,53 @@ fn the_allowlist_of_the_node() {
         refused["error"]["details"]["constraint"],
         "controller_allowlist"
     );
+}
+
+/// Nodes share keys and their revocations. Without its store a node goes on with the keys it knows, for as long as it may.
+#[test]
+fn nodes_share_keys_and_do_without_their_store_for_a_while() {
+    let mut postgres = Postgres::start();
+    let url = postgres.database("state");
+    let environment = [
+        ("MAGIC_STORE_URL", url.as_str()),
+        ("MAGIC_KEY_STALENESS", "5s"),
+        ("ADMIN_API_KEY", ADMIN_KEY),
+        ("JWT_SECRET", SECRET),
+    ];
+    let settings = "[http]\nfailed_attempts = 1000000\n";
+    let (_one, first) = served(settings, &environment);
+    let (_two, second) = served(settings, &environment);
+    let (key, _) = make_key(&first, &json!({"name": "kept", "roles": ["read"]}));
+    let (other, id) = make_key(&first, &json!({"name": "revoked", "roles": ["read"]}));
+    let ask = |key: &str| second.call(&with_key(Call::get("/api/policy"), key));
+    until("both keys open the other node", || {
+        ask(&key).status == 200 && ask(&other).status == 200
+    });
+    let call = with_key(Call::new("DELETE", &format!("/api/keys/{id}")), ADMIN_KEY);
+    assert_eq!(first.call(&call).status, 200);
+    until("the other node hears of it", || ask(&other).status == 401);
+
+    postgres.stop();
+    assert_eq!(ask(&key).status, 200, "it is known, and not old yet");
+    until("what is known is too old", || ask(&key).status == 401);
+    let refused = ask(&key).assert_error(401, "E5002");
+    assert_eq!(refused["error"]["details"]["reason"], "store");
+    assert_eq!(ask(ADMIN_KEY).status, 200);
+    let claims = json!({"sub": "ada", "exp": in_an_hour(), "roles": ["read"]});
+    let bearer = format!("Bearer {}", token(&claims));
+    let by_token = Call::get("/api/policy").header("Authorization", &bearer);
+    assert_eq!(second.call(&by_token).status, 200);
+    postgres.resume();
+    until("the keys are known again", || ask(&key).status == 200);
+    ask(&other).assert_error(401, "E5002");
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
 }
 
 /// The kernel vouches for local users: those of the configured group have its role, others do not get in.

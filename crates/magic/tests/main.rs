@@ -15,6 +15,9 @@ mod logs;
 mod migrate;
 mod new;
 mod policy;
+#[path = "../../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod postgres;
 mod reload;
 mod run;
 mod secrets;
