@@ -98,6 +98,26 @@ fn hostile_streams_are_refused_and_their_twins_are_not() {
     }
 }
 
+/// What the reader of headers says quotes the archive; it may not write on a terminal.
+#[test]
+fn complaints_about_headers_are_escaped() {
+    for (place, text) in [(124, "x\u{1b}[2J"), (100, "\nfake"), (148, "\u{7}\u{7}")] {
+        let mut tar = tar_with(vec![file("a\nb", "x")]);
+        let start = blocks(&honest()).len();
+        tar[start + place..start + place + text.len()].copy_from_slice(text.as_bytes());
+        if place != 148 {
+            let mut header = tar::Header::new_old();
+            header
+                .as_mut_bytes()
+                .copy_from_slice(&tar[start..start + 512]);
+            header.set_cksum();
+            tar[start..start + 512].copy_from_slice(header.as_bytes());
+        }
+        let message = refusal(Bundle::from_archive(&zstd(&tar)));
+        assert!(!message.contains(char::is_control), "{message:?}");
+    }
+}
+
 #[test]
 fn dictionaries_and_large_windows_are_refused() {
     let tar = tar_with(Vec::new());

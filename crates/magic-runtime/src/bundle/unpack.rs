@@ -57,7 +57,7 @@ pub(crate) enum ArchiveError {
     )]
     UnknownFormat,
     /// It cannot be decompressed, or what comes out is no tar.
-    #[error("it cannot be read: {0}")]
+    #[error("it cannot be read: {}", said(.0))]
     Stream(#[source] io::Error),
     /// It ends too early.
     #[error("it ends in the middle, after {0} entries")]
@@ -272,11 +272,11 @@ impl Reading<'_> {
         }
         let mode = header
             .mode()
-            .map_err(|error| refused(&name, EntryRefusal::Header(error.to_string())))?;
+            .map_err(|error| refused(&name, EntryRefusal::Header(said(&error))))?;
         let size = entry
             .header()
             .entry_size()
-            .map_err(|error| refused(&name, EntryRefusal::Header(error.to_string())))?;
+            .map_err(|error| refused(&name, EntryRefusal::Header(said(&error))))?;
         let is_folder = match kind {
             EntryType::Regular => false,
             EntryType::Directory => true,
@@ -326,7 +326,7 @@ impl Reading<'_> {
         kind: EntryType,
         entry: &mut tar::Entry<'_, impl Read>,
     ) -> Result<LongName, EntryRefusal> {
-        let malformed = |error: io::Error| EntryRefusal::Header(error.to_string());
+        let malformed = |error: io::Error| EntryRefusal::Header(said(&error));
         let size = entry.header().entry_size().map_err(malformed)?;
         if size > EXTENSION {
             return Err(EntryRefusal::Size(size));
@@ -364,10 +364,10 @@ impl Reading<'_> {
 fn records(content: &[u8], global: bool) -> Result<Option<Vec<u8>>, EntryRefusal> {
     let mut path = None;
     for record in PaxExtensions::new(content) {
-        let record = record.map_err(|error| EntryRefusal::Header(error.to_string()))?;
+        let record = record.map_err(|error| EntryRefusal::Header(said(&error)))?;
         let key = record
             .key()
-            .map_err(|error| EntryRefusal::Header(error.to_string()))?;
+            .map_err(|error| EntryRefusal::Header(said(&error)))?;
         match key {
             // A name that held for all entries would make all of them one.
             "path" if !global => {
@@ -407,6 +407,11 @@ fn called(kind: EntryType) -> &'static str {
         EntryType::GNULongLink => "the name of a link",
         _ => "of an unknown kind",
     }
+}
+
+/// What a reader says went wrong. It quotes what it has read.
+fn said(error: &impl std::fmt::Display) -> String {
+    shown(error.to_string().as_bytes())
 }
 
 /// A name fit for a message: escaped, and not without end.
