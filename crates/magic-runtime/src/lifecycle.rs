@@ -22,7 +22,7 @@ pub use deploy::{DeployOrder, Share, Step};
 pub use turn::Moved;
 pub use versions::VersionSummary;
 
-pub(crate) use deploy::deploy;
+pub(crate) use deploy::{deploy, introduce};
 pub(crate) use follow::{follow, start};
 pub(crate) use turn::{delete, end_canary, roll_back, take_canary_back};
 pub(crate) use versions::{pinned, versions};

@@ -1,6 +1,6 @@
 //! The runtime as its callers hold it.
 
-use crate::bundle::keep;
+use crate::bundle::{Bundle, keep};
 use crate::cleanup::Cleaner;
 use crate::deploy::{self, Deployed, Inspection};
 use crate::deployment::Deployment;
@@ -298,6 +298,26 @@ impl Runtime {
     /// or this node fails.
     pub async fn deploy_bundle(&self, order: DeployOrder) -> Result<Deployed, Failure> {
         lifecycle::deploy(&self.shared, order).await
+    }
+
+    /// Deploys the controller in `folder` for good if that version was never
+    /// deployed; otherwise nothing changes, whatever serves by now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::deploy_bundle`].
+    pub async fn introduce(&self, folder: &Path, actor: Actor) -> Result<Deployed, Failure> {
+        let folder = folder.to_owned();
+        let reading = tokio::task::spawn_blocking(move || Bundle::read(&folder));
+        let bundle = reading.await.unwrap_or_else(|error| {
+            Err(Failure::new(
+                ErrorCode::DeploymentFailed,
+                "reading the folder was cut short",
+            )
+            .with_reason(Reason::Internal)
+            .with_internal(error.to_string()))
+        })?;
+        lifecycle::introduce(&self.shared, Box::new(bundle), actor).await
     }
 
     /// Makes an earlier version the active one on every node; the one before,

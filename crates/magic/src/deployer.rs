@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use magic_api::ControllerAllowlist;
 use magic_contract::{Contract, ErrorCode, Failure};
-use magic_runtime::Runtime;
+use magic_runtime::{Actor, Runtime};
 use magic_store::Followed;
 use serde_json::json;
 use tokio::task::AbortHandle;
@@ -144,7 +144,16 @@ impl Deployer {
             );
             return self.failed(folder, &failure);
         }
-        let deployed = match self.runtime.deploy(folder).await {
+        let deploying = if self.author {
+            self.runtime.deploy(folder).await
+        } else {
+            let actor = Actor {
+                subject: "magic:folder".to_owned(),
+                reason: Some(format!("found in {} at the start", folder.display())),
+            };
+            self.runtime.introduce(folder, actor).await
+        };
+        let deployed = match deploying {
             Ok(deployed) => deployed,
             Err(failure) => return self.failed(folder, &failure),
         };

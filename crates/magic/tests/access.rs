@@ -24,6 +24,26 @@ const SERVE: &[&str] = &["serve", "--json", "--listen", "127.0.0.1:0"];
 const EXPECTED: &[(&str, &str, &[&str], &str)] = &[
     ("POST", "/api/execute/{controller}", &["execute"], "{}"),
     ("GET", "/api/controllers", &["read", "deploy"], ""),
+    ("POST", "/api/controllers", &["deploy"], "{}"),
+    (
+        "GET",
+        "/api/controllers/{controller}/versions",
+        &["read", "deploy"],
+        "",
+    ),
+    (
+        "POST",
+        "/api/controllers/{controller}/rollback",
+        &["deploy"],
+        "{}",
+    ),
+    (
+        "POST",
+        "/api/controllers/{controller}/canary",
+        &["deploy"],
+        "{}",
+    ),
+    ("DELETE", "/api/controllers/{controller}", &["deploy"], ""),
     (
         "GET",
         "/api/controllers/{controller}",

@@ -12,7 +12,7 @@ use crate::registry::Origin;
 use crate::runtime::Shared;
 use crate::version::Version;
 use magic_contract::{Contract, ErrorCode, Failure, Reason};
-use magic_store::state::{CanaryShare, NewVersion, Placement, bundle_digest};
+use magic_store::state::{CanaryShare, DeploymentError, NewVersion, Placement, bundle_digest};
 use magic_store::{Kind, Record};
 use serde::Serialize;
 use serde_json::json;
@@ -82,6 +82,58 @@ pub(crate) async fn deploy(shared: &Arc<Shared>, order: DeployOrder) -> Result<D
         .closings
         .spawn(async move { steps(&working, order).await });
     task.await.unwrap_or_else(|error| Err(cut_short(&error)))
+}
+
+/// Deploys what a node's own folder brings along, unless that version was
+/// deployed before: who rolled it back or deleted it meant it, and a restart is
+/// no reason to undo that.
+pub(crate) async fn introduce(
+    shared: &Arc<Shared>,
+    bundle: Box<Bundle>,
+    actor: Actor,
+) -> Result<Deployed, Failure> {
+    let lifecycle = super::of(shared)?;
+    let contract = bundle.contract();
+    let (name, number) = (contract.name.as_str(), contract.version.to_string());
+    let stored = match lifecycle.state.version(name, &number).await {
+        Ok((stored, _)) => Some(stored),
+        Err(DeploymentError::NoSuchController { .. } | DeploymentError::NoSuchVersion { .. }) => {
+            None
+        }
+        Err(error) => return Err(refusal::of_deployment(&error)),
+    };
+    let Some(stored) = stored else {
+        let order = DeployOrder {
+            bundle,
+            share: Share::All,
+            allow_breaking: false,
+            actor,
+            progress: None,
+        };
+        return deploy(shared, order).await;
+    };
+    let (bundle, packed) = pack(bundle).await?;
+    let packed = as_stored(lifecycle, &bundle, packed).await?;
+    if stored.placed.digest == bundle_digest(&packed) {
+        return Ok(Deployed {
+            name: name_of(&bundle),
+            version: number,
+            digest: bundle.digest().to_owned(),
+            changed: false,
+            warnings: bundle.contract().warnings.clone(),
+        });
+    }
+    Err(Failure::new(
+        ErrorCode::VersionConflict,
+        format!(
+            "version {number} of {} is deployed already with other content; a version keeps its content for ever, so give it a new number",
+            name_of(&bundle)
+        ),
+    ))
+}
+
+fn name_of(bundle: &Bundle) -> String {
+    bundle.contract().name.to_string()
 }
 
 async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed, Failure> {

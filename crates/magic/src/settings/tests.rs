@@ -25,6 +25,7 @@ fn defaults() {
         settings,
         Settings {
             data_dir: "/home/ada/.local/share/magic".into(),
+            node: "node".to_owned(),
             listen: ([127, 0, 0, 1], 8080).into(),
             socket: "/home/ada/.local/share/magic/magic.sock".into(),
             python: None,
