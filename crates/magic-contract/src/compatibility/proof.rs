@@ -11,7 +11,10 @@ use serde_json::Value;
 use crate::schema::{Effective, on_deep_stack};
 
 /// The most subschemas that the engine is asked about.
-const MOST_PLACES: usize = 400;
+const MOST_PLACES: usize = 300;
+/// The most choices of a schema that the engine is asked about, since it multiplies them out: with
+/// 250 alternatives one question takes more than a minute.
+const MOST_CHOICES: usize = 16;
 /// How large a compiled pattern may become, in bytes.
 const PATTERN_BYTES: usize = 256 << 10;
 
@@ -31,7 +34,31 @@ pub(super) fn covers(wide: &Value, narrow: &Value) -> Option<bool> {
 
 /// Whether the engine may be asked about this schema.
 pub(super) fn is_askable(schema: &Effective) -> bool {
-    schema.asserted && schema.places <= MOST_PLACES
+    let mut left = MOST_CHOICES;
+    schema.asserted && schema.places <= MOST_PLACES && is_simple(&schema.document, &mut left)
+}
+
+/// Whether the choices of a schema fit into what is left. A member that happens to be called like a
+/// keyword counts as one, which only means that the engine is asked less often.
+fn is_simple(schema: &Value, left: &mut usize) -> bool {
+    let cost_of = |keyword: &str, value: &Value| match keyword {
+        "anyOf" | "oneOf" => value.as_array().map_or(1, Vec::len),
+        "enum" => value.as_array().map_or(1, |values| values.len() / 16),
+        "not" | "if" | "contains" | "dependentSchemas" | "patternProperties" => 2,
+        "pattern" => 1,
+        _ => 0,
+    };
+    match schema {
+        Value::Object(keywords) => keywords.iter().all(|(keyword, value)| {
+            let rest = left.checked_sub(cost_of(keyword, value));
+            rest.is_some_and(|rest| {
+                *left = rest;
+                is_simple(value, left)
+            })
+        }),
+        Value::Array(items) => items.iter().all(|item| is_simple(item, left)),
+        _ => true,
+    }
 }
 
 fn canonical(schema: &Value) -> Option<jsonschema::canonical::CanonicalSchema> {

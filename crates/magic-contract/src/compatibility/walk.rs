@@ -18,13 +18,13 @@ use super::{Breakage, Side, Whom, proof};
 use crate::violation::describe;
 
 /// The most comparisons of one walk.
-const MOST_STEPS: usize = 50_000;
+const MOST_STEPS: usize = 20_000;
 /// The most questions to the engine. Each costs as much as the whole schemas are large.
-const MOST_PROOFS: usize = 12;
+const MOST_PROOFS: usize = 4;
 /// The most breakages that are collected.
 const MOST_FOUND: usize = 200;
 /// How deep `anyOf` within `anyOf` is looked into.
-const DEEPEST_CHOICE: usize = 8;
+const DEEPEST_CHOICE: usize = 2;
 
 /// How many values of one `enum` are named.
 const SHOWN_VALUES: usize = 5;
@@ -513,6 +513,9 @@ impl<'d> Walk<'d> {
         branches: &'d Value,
         depth: usize,
     ) -> bool {
+        if self.steps_left == 0 {
+            return false;
+        }
         let kept = narrow.iter().any(|part| {
             part.get("anyOf")
                 .is_some_and(|own| self.is_same(own, branches))

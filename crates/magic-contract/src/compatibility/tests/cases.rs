@@ -2,7 +2,11 @@
 
 use super::*;
 
-type Case = (Side, Value, Value, &'static [(&'static str, &'static str)]);
+/// What must be found: fields, and words of what is said about each.
+type Expected = &'static [(&'static str, &'static str)];
+type Case = (Side, Value, Value, Expected);
+type Bound = (&'static str, Value, Value, Expected, Expected);
+type Text = (&'static str, &'static str, &'static str, Expected);
 
 use Side::{Input, Output};
 
@@ -485,13 +489,7 @@ fn in_both_dialects() -> Vec<Case> {
         (Input, tree("integer"), tree("number"), &[]),
     ];
     // Bounds, each tightened and loosened: what breaks an input is fine for an output.
-    let bounds: [(
-        &str,
-        Value,
-        Value,
-        &'static [(&str, &str)],
-        &'static [(&str, &str)],
-    ); 12] = [
+    let bounds: [Bound; 12] = [
         (
             "minimum",
             json!(1),
@@ -584,7 +582,7 @@ fn in_both_dialects() -> Vec<Case> {
         cases.push((Input, new.clone(), old.clone(), &[]));
         cases.push((Output, new, old, output));
     }
-    let texts: [(&str, &str, &str, &'static [(&str, &str)]); 2] = [
+    let texts: [Text; 2] = [
         ("pattern", "^a", "^b", &[("n", "of the pattern \"^b\"")]),
         ("format", "date", "uuid", &[("n", "of the format \"uuid\"")]),
     ];
