@@ -395,7 +395,10 @@ impl<'d> Walk<'d> {
                     flatten(self.narrow, schema, &mut parts);
                 }
             }
-            // A field that only some branch describes was described, too.
+            // A field that is only asked for, or that only some branch describes, was meant, too.
+            is_described |= facts::list(part, "required")
+                .iter()
+                .any(|known| known == name);
             is_described |= OTHER_MEMBERS.iter().any(|word| part.get(word).is_some());
         }
         (parts, is_described)
@@ -615,8 +618,11 @@ const OTHER_MEMBERS: &[&str] = &[
     "anyOf",
     "oneOf",
     "if",
+    "then",
+    "else",
     "not",
     "dependentSchemas",
+    "dependentRequired",
     "unevaluatedProperties",
     "propertyNames",
     "enum",

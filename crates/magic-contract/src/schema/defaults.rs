@@ -26,7 +26,7 @@ pub(super) fn apply(graph: &Graph, value: &mut Value) -> Result<(), Violation> {
     {
         return Ok(());
     }
-    apply_at(graph, 0, value).map_err(|TooMuch| {
+    apply_at(graph, 0, value, MOST_STEPS).map_err(|TooMuch| {
         Violation::new(
             String::new(),
             "default",
@@ -36,12 +36,17 @@ pub(super) fn apply(graph: &Graph, value: &mut Value) -> Result<(), Violation> {
     })
 }
 
-/// Fills in the defaults that one place has for a value.
-pub(super) fn apply_at(graph: &Graph, index: usize, value: &mut Value) -> Result<(), TooMuch> {
+/// Fills in the defaults that one place has for a value, in so many steps at most.
+pub(super) fn apply_at(
+    graph: &Graph,
+    index: usize,
+    value: &mut Value,
+    steps: usize,
+) -> Result<(), TooMuch> {
     let mut filling = Filling {
         graph,
         bytes_left: MOST_BYTES,
-        steps_left: MOST_STEPS,
+        steps_left: steps,
     };
     filling.fill(index, value, 0)
 }

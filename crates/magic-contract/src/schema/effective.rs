@@ -21,6 +21,8 @@ use crate::document::{child, item};
 const MOST_PLACES: usize = 20_000;
 /// The work that judging defaults may take, in subschemas compiled.
 const JUDGING_BUDGET: usize = 20_000;
+/// The steps that filling in one default's own defaults may take.
+const FILLING_STEPS: usize = 1_000;
 
 /// Which values a schema is to describe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -449,9 +451,8 @@ impl<'s> Translation<'s> {
     ) -> Option<bool> {
         let mut value = default.clone();
         for index in filling {
-            if defaults::apply_at(&self.compiled.graph, *index, &mut value).is_err() {
-                return Some(false);
-            }
+            // Defaults that need more steps or room than this are not compared.
+            defaults::apply_at(&self.compiled.graph, *index, &mut value, FILLING_STEPS).ok()?;
         }
         let place = self.place(target);
         let part = self.compiled.value.pointer(&place.pointer)?;

@@ -196,6 +196,13 @@ fn in_both_dialects() -> Vec<Case> {
             json!({ "type": "object", "patternProperties": { "^x-": { "type": "string" } } }),
             &[],
         ),
+        // A field that was asked for without being described was meant all the same.
+        (
+            Input,
+            json!({ "type": "object", "properties": { "a": {} }, "required": ["b"] }),
+            json!({ "type": "object", "properties": { "a": {}, "b": { "type": "integer" } }, "required": ["b"] }),
+            &[("b", "does not accept strings any more")],
+        ),
         // Depth, lists and references.
         (
             Input,

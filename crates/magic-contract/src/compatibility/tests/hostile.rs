@@ -51,7 +51,7 @@ fn expensive() -> Vec<(&'static str, Value, Value)> {
     };
     let crossed = |word: &str| {
         nested(
-            14,
+            10,
             |inner| json!({ "anyOf": [{ "properties": { "a": inner } }, { "properties": { "b": inner } }] }),
             json!({ "type": word }),
         )
@@ -124,7 +124,7 @@ fn expensive() -> Vec<(&'static str, Value, Value)> {
         (
             "depth",
             nested(
-                60,
+                28,
                 |inner| json!({ "not": { "items": inner } }),
                 json!({ "type": "string" }),
             )
