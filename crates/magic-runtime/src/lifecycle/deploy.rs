@@ -199,7 +199,7 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
         digest: bundle_digest(&packed),
         packages_digest: version.packages_digest(),
         contract: version.contract.to_json().to_string(),
-        allow_breaking: allow_breaking,
+        allow_breaking,
         by: actor.subject.clone(),
         reason: actor.reason.clone(),
     };
@@ -306,12 +306,10 @@ async fn refuse_breaking(lifecycle: &Lifecycle, bundle: &Bundle) -> Result<(), F
     let Ok(old) = Contract::parse(text.as_bytes(), "the version before") else {
         return Ok(());
     };
-    let text = bundle.contract().to_json().to_string();
+    let new = bundle.contract().clone();
     // Seconds, for schemas that were written to take long.
-    let comparing = tokio::task::spawn_blocking(move || {
-        let new = Contract::parse(text.as_bytes(), "the contract").ok()?;
-        magic_contract::unannounced_break(&old, &new)
-    });
+    let comparing =
+        tokio::task::spawn_blocking(move || magic_contract::unannounced_break(&old, &new));
     match comparing.await.map_err(|error| cut_short(&error))? {
         Some(refusal) => Err(refusal),
         None => Ok(()),
