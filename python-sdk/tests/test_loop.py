@@ -81,6 +81,96 @@ def test_asyncio_works(run: Run, case: str) -> None:
     assert run("import asyncio\n" + body) == {"id": 0, "result": expected}
 
 
+@pytest.mark.parametrize("case", WORKS)
+def test_asyncio_works_when_it_is_imported_unannounced(run: Run, case: str) -> None:
+    body, expected = WORKS[case]
+    # Nothing in the source says what is imported, so the request begins without a loop.
+    hidden = body.replace("asyncio", "library")
+    assert run(f"library = __import__('async' 'io')\n{hidden}") == {"id": 0, "result": expected}
+
+
+def test_a_wait_that_began_before_asyncio_came_ends(run: Run) -> None:
+    body = """
+        async def inner():
+            library = __import__('async' 'io')
+            task = library.current_task()
+            before = library.get_running_loop()
+            async with library.timeout(30):
+                await library.sleep(0.01)
+            return task is library.current_task() and before is library.get_running_loop()
+        try:
+            return [await inner(), 'ssl' in __import__('sys').modules]
+        finally:
+            self.log.info("end")
+        """
+    assert run(body) == {"id": 0, "result": [True, False]}
+
+
+WITHOUT = {
+    "nothing awaited": ("return 1", 1),
+    "nested": ("async def f(n): return n if n == 0 else await f(n - 1)\nreturn await f(50)", 0),
+    "no asyncio": ("import sys\nreturn 'async' 'io' in sys.modules", False),
+    "asynchronous generator": ("async def g():\n    for n in range(3): yield n\nreturn [n async for n in g()]", [0, 1, 2]),
+    "generator left in the middle": (
+        "seen = []\nasync def g():\n    try:\n        yield 1\n    finally:\n        await nothing()\n        seen.append(2)\n"
+        "async def nothing(): pass\nasync for n in g(): break\nreturn seen",
+        [2],
+    ),
+    "asynchronous context manager": (
+        "import contextlib\n@contextlib.asynccontextmanager\nasync def c(): yield 4\nasync with c() as n: return n",
+        4,
+    ),
+    "bare yield": ("import types\n@types.coroutine\ndef y(): yield\nawait y()\nreturn 5", 5),
+    "foreign yield": (
+        "import types\n@types.coroutine\ndef y(): yield 7\ntry: await y()\nexcept RuntimeError as error: return str(error)",
+        "Task got bad yield: 7",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT)
+def test_coroutines_run_without_asyncio(run: Run, case: str) -> None:
+    body, expected = WITHOUT[case]
+    assert run(body) == {"id": 0, "result": expected}
+
+
+def test_calls_without_asyncio_wait_for_their_own_answer(template: Callable[..., Template]) -> None:
+    source = as_execute(
+        """
+        first = await self.secrets.get("KEY")
+        try:
+            await self.db.query("customers")
+        except CapabilityDenied as denied:
+            return [first, denied.code, "async" "io" in __import__("sys").modules]
+        """
+    )
+    worker = template(source).serve({})
+    call = worker.frame()
+    assert call == {"id": 1, "method": "secrets.get", "params": {"key": "KEY"}}
+    # Answers to no call are dropped.
+    worker.send({"id": 77, "result": "nobody asked"})
+    worker.send({"id": 1, "result": "hidden"})
+    assert worker.frame()["id"] == 2
+    worker.send({"id": 2, "error": DENIED})
+    assert worker.outcome()["result"] == ["hidden", "E2001", False]
+
+
+def test_calls_go_on_when_asyncio_comes_between_them(template: Callable[..., Template]) -> None:
+    source = as_execute(
+        """
+        first = await self.secrets.get("A")
+        library = __import__("async" "io")
+        return [first, *await library.gather(self.secrets.get("B"), self.secrets.get("C"))]
+        """
+    )
+    worker = template(source).serve({})
+    worker.send({"id": worker.frame()["id"], "result": "a"})
+    calls = [worker.frame() for _ in range(2)]
+    for call in reversed(calls):
+        worker.send({"id": call["id"], "result": call["params"]["key"].lower()})
+    assert worker.outcome()["result"] == ["a", "b", "c"]
+
+
 LEFT_BEHIND = {
     "task": "t = asyncio.create_task(asyncio.sleep(1000))\nreturn 1",
     "task that refuses": (

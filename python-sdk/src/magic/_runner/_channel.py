@@ -3,9 +3,10 @@
 The supervisor may be answering while the worker is asking, so a worker that
 blocks in a write could wait for a supervisor that waits for it. Writes
 therefore never block while the event loop runs: what does not fit is kept and
-sent when the loop's poll says so. Only where no loop turns (plain controllers,
-other threads, the last frame) does a write wait, and the main thread goes on
-reading meanwhile.
+sent when the loop's poll says so. Only where no loop turns (controllers without
+asyncio, other threads, the last frame) does a write wait, and the main thread
+goes on reading meanwhile. Where no loop turns an answer is waited for in the
+call itself, since nothing else could happen in the meantime.
 
 A frame larger than the limit ends the process: after it, nobody knows where
 the next one begins.
@@ -62,6 +63,7 @@ class Channel:
         self._lock = RLock()
         self._owner = get_ident()
         self._loop: ChannelLoop | None = None
+        self._carries_calls = False
         self._calls: dict[int, Future[Any]] = {}
         self._last_id = 0
         self._ended = False
@@ -95,7 +97,8 @@ class Channel:
     # During the request.
 
     def attach(self, loop: ChannelLoop | None) -> None:
-        """Says which event loop turns, if any."""
+        """Says that a coroutine runs, and on which event loop, if on any."""
+        self._carries_calls = True
         self._loop = loop
 
     @property
@@ -128,13 +131,12 @@ class Channel:
 
     def call(self, method: str, params: dict[str, object]) -> Coroutine[Any, Any, Any]:
         """A capability call as a coroutine; asked of a plain controller it fails at once."""
-        if self._loop is None:
+        if not self._carries_calls:
             raise MagicError(f"{method} has to be awaited: write `async def` for the controller and `await` before the call")
         return self._call(method, params)
 
     async def _call(self, method: str, params: dict[str, object]) -> Any:
-        loop = self._loop
-        if loop is None or get_ident() != self._owner:
+        if get_ident() != self._owner:
             raise MagicError(f"{method} works on the controller's own event loop only, not in another thread")
         self._last_id += 1
         identity = self._last_id
@@ -143,6 +145,10 @@ class Channel:
         except OutputError as error:
             raise MagicError(f"the parameter {error.path} of {method} cannot be sent: {error}") from None
         payload = b'{"id":%d,"method":"%s","params":%s}' % (identity, method.encode("ascii"), encoded)
+        loop = self._loop
+        if loop is None:
+            self.send(payload)
+            return self._answer_to(identity)
         future: Future[Any] = loop.create_future()
         self._calls[identity] = future
         try:
@@ -150,6 +156,17 @@ class Channel:
             return await future
         finally:
             self._calls.pop(identity, None)
+
+    def _answer_to(self, identity: int) -> Any:
+        """Waits for the answer to the one call that is under way."""
+        while True:
+            message = self.next_frame()
+            if message.get("id") != identity:
+                continue
+            error = message.get("error")
+            if isinstance(error, dict):
+                raise error_from_answer(error)
+            return message.get("result")
 
     def notify(self, method: str, params: dict[str, object]) -> None:
         """A message without an answer, from any thread."""

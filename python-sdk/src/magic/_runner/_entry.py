@@ -15,6 +15,7 @@ from _frozen_importlib_external import spec_from_file_location
 from magic._contract import MARK
 from magic._controller import Controller, FunctionContext
 from magic._log import safe_text
+from magic._runner._asyncio import import_asyncio, watch_import
 from magic._runner._failure import MESSAGE_LIMIT
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from magic._runner._failure import Author
     from magic._session import Session
 
-__all__ = ["Entry", "LoadFailure", "entry_of", "find", "import_asyncio", "load"]
+__all__ = ["Entry", "LoadFailure", "entry_of", "find", "load"]
 
 # Flags of a code object (the inspect module has names for them, and costs a megabyte).
 _VARARGS = 0x04
@@ -95,6 +96,7 @@ def _import(path: str, author: Author) -> ModuleType:
             hint="rename the file to controller.py",
         )
     try:
+        watch_import()
         _prepare_asyncio(path)
         spec = spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
@@ -120,16 +122,10 @@ def _import(path: str, author: Author) -> ModuleType:
 
 
 def _prepare_asyncio(path: str) -> None:
-    """Imports asyncio without ssl, if the module looks as if it would want asyncio.
-
-    asyncio treats ssl as optional. Without sockets it has no use for it, and
-    leaving it out keeps four megabytes out of every fork. A controller that
-    imports ssl itself still gets it.
-    """
+    """Imports asyncio if the module names it, so that no request has to."""
     with open(path, "rb") as file:
-        if b"async" not in file.read():
-            return
-    import_asyncio()
+        if b"asyncio" in file.read():
+            import_asyncio()
 
 
 def _prepare_clients(path: str) -> None:
@@ -141,20 +137,6 @@ def _prepare_clients(path: str) -> None:
         from magic._clients import prepare
 
         prepare(source)
-
-
-def import_asyncio() -> None:
-    """Imports asyncio, without ssl where it is not there already."""
-    if "asyncio" in sys.modules:
-        return
-    hide = "ssl" not in sys.modules
-    if hide:
-        sys.modules["ssl"] = None  # type: ignore[assignment]
-    try:
-        import asyncio  # noqa: F401
-    finally:
-        if hide:
-            del sys.modules["ssl"]
 
 
 def _failed(kind: str, error: BaseException, author: Author, hint: str | None) -> LoadFailure:

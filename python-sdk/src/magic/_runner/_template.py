@@ -36,7 +36,7 @@ from json.encoder import JSONEncoder
 from magic._log import safe_text
 from magic._runner import _kernel
 from magic._runner._channel import decode
-from magic._runner._entry import Entry, LoadFailure, import_asyncio, load
+from magic._runner._entry import Entry, LoadFailure, load
 from magic._runner._failure import MESSAGE_LIMIT, Author
 from magic._runner._worker import Worker, rehearse
 
@@ -147,8 +147,6 @@ class Template:
     def _settle(self) -> None:
         """Everything that is done once so that no worker has to do it."""
         assert self._entry is not None
-        if self._entry.is_async:
-            import_asyncio()
         rehearse(self._entry)
         self._collects = gc.isenabled()
         # Exits of workers: reported, or left for the kernel to reap.

@@ -18,7 +18,9 @@ import sys
 from magic._context import RequestContext
 from magic._errors import OutputError
 from magic._output import FRAME_LIMIT, encode_message, encode_output
+from magic._runner._asyncio import is_imported
 from magic._runner._channel import Channel, decode
+from magic._runner._driver import drive
 from magic._runner._failure import Author, describe
 from magic._session import Session
 
@@ -55,9 +57,7 @@ def _ready_loop() -> ChannelLoop:
     global _loop
     if _loop is None:
         from magic._loop import ChannelLoop
-        from magic._runner._entry import import_asyncio
 
-        import_asyncio()
         _loop = ChannelLoop()
     return _loop
 
@@ -69,15 +69,19 @@ def rehearse(entry: Entry) -> None:
     session = Session(_Nobody(), RequestContext.from_frame(params["context"]))
     value: object = params["input"]
     if entry.is_async:
-        value = _ready_loop().run_until_complete(_step(value))
+        value = _ready_loop().run_until_complete(_turn(value)) if is_imported() else drive(_step(value), _ready_loop)
     _ = session.log
     _ = _RESULT + encode_output(value) + b"}"
 
 
 async def _step(value: object) -> object:
-    import asyncio
+    return value
 
-    await asyncio.sleep(0)
+
+async def _turn(value: object) -> object:
+    from asyncio import sleep
+
+    await sleep(0)
     return value
 
 
@@ -154,23 +158,28 @@ class Worker:
 
     def _execute(self, value: object, session: Session) -> object:
         if self._entry.is_async:
-            return self._on_loop(value, session)
+            return self._await(value, session)
         result = self._entry.call(value, session)
         if hasattr(type(result), "__await__"):
             # A plain function that hands back a coroutine, as decorators make them.
-            return self._on_loop(value, session, result)
+            return self._await(value, session, result)
         return result
 
-    def _on_loop(self, value: object, session: Session, started: Awaitable[Any] | None = None) -> object:
-        loop = _ready_loop()
-        loop.watch(self._channel)
-        self._channel.attach(loop)
-
+    def _await(self, value: object, session: Session, started: Awaitable[Any] | None = None) -> object:
         async def run() -> object:
             # Inside, so that a constructor may already make tasks and calls.
             return await (started if started is not None else self._entry.call(value, session))
 
-        return loop.run_until_complete(run())
+        if is_imported():
+            return self._make_loop().run_until_complete(run())
+        self._channel.attach(None)
+        return drive(run(), self._make_loop)
+
+    def _make_loop(self) -> ChannelLoop:
+        loop = _ready_loop()
+        loop.watch(self._channel)
+        self._channel.attach(loop)
+        return loop
 
 
 def _error(error: dict[str, object]) -> bytes:
