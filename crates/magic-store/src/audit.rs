@@ -177,7 +177,7 @@ impl AuditLog {
         })
     }
 
-    fn shared(&self) -> &Shared {
+    fn shared(&self) -> &Arc<Shared> {
         &self.handle.opened.shared
     }
 

@@ -7,11 +7,12 @@
 //!
 //! It has a thread of its own. Nobody waits for the head to be written, because a record is safe without it; what would be
 //! lost is the proof that the last few milliseconds before a crash were not cut off afterwards. Under load the heads of
-//! several groups become one.
+//! several groups become one: a head costs as much as a group, so there is a pause after each.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ use super::entry::Hash;
 use super::medium::Medium;
 use super::queue::Shared;
 use super::signing::{AuditPublicKey, AuditSigner, head_message};
+
+/// From the beginning of one head to that of the next, at least.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A head is one short line; what is larger is something else.
 const LARGEST_HEAD_FILE: u64 = 4 * 1024;
@@ -159,7 +163,9 @@ impl HeadWriter {
         let thread = std::thread::Builder::new()
             .name("audit-head".to_owned())
             .spawn(move || {
-                while let Some(head) = taken.take() {
+                let mut not_before = Instant::now();
+                while let Some(head) = taken.take(not_before) {
+                    not_before = Instant::now() + PAUSE;
                     let bytes = head.signed(&signer, Timestamp::now());
                     if let Err(error) = medium.replace(&path, &bytes) {
                         shared.fail(&format!(
@@ -184,15 +190,26 @@ impl HeadWriter {
 }
 
 impl Slot {
-    /// The newest head, or `None` at the end, when all are written.
-    fn take(&self) -> Option<Head> {
+    /// The newest head, not before the given time unless it is the last, or `None` at the end, when all are written.
+    fn take(&self, not_before: Instant) -> Option<Head> {
         let mut state = self.lock();
         loop {
-            if let Some(head) = state.newest.take() {
+            let rest = not_before.saturating_duration_since(Instant::now());
+            if (rest.is_zero() || state.ending)
+                && let Some(head) = state.newest.take()
+            {
                 return Some(head);
             }
             if state.ending {
                 return None;
+            }
+            if state.newest.is_some() {
+                state = self
+                    .changed
+                    .wait_timeout(state, rest)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+                continue;
             }
             state = self
                 .changed

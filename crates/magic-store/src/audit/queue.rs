@@ -3,16 +3,24 @@
 //! The queue is bounded by bytes. Whoever can wait for room waits ([`AuditLog::append_waiting`](super::AuditLog::append_waiting));
 //! whoever cannot is told at once that the record was refused, by a ticket that never becomes durable. A refusal is counted, and the
 //! count becomes a record of its own as soon as there is room, so that even a gap is not silent.
+//!
+//! Records are written as soon as somebody waits for one of them. Until then they gather for a moment: most requests are answered
+//! without waiting for their record, and a sync for each would cost more than the requests do.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 /// What a queued record weighs beside its text, in bytes, roughly.
 const OVERHEAD: usize = 256;
+
+/// How long records gather that nobody waits for.
+const GATHERING: Duration = Duration::from_millis(20);
+/// So many records are enough for one write, whoever waits.
+const ENOUGH: usize = 256;
 
 /// Why a record is not durable, and never will be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +45,10 @@ pub struct Ticket(State);
 
 #[derive(Debug)]
 enum State {
-    Waiting(oneshot::Receiver<Result<u64, AuditFailed>>),
+    Waiting {
+        answer: oneshot::Receiver<Result<u64, AuditFailed>>,
+        queue: Arc<Shared>,
+    },
     Refused(AuditFailed),
 }
 
@@ -58,9 +69,12 @@ impl Ticket {
     /// When it is not durable and never will be.
     pub async fn durable(self) -> Result<u64, AuditFailed> {
         match self.0 {
-            State::Waiting(answer) => answer
-                .await
-                .unwrap_or_else(|_| Err(AuditFailed::Stopped("its thread ended early".into()))),
+            State::Waiting { answer, queue } => {
+                queue.hurry();
+                answer
+                    .await
+                    .unwrap_or_else(|_| Err(AuditFailed::Stopped("its thread ended early".into())))
+            }
             State::Refused(why) => Err(why),
         }
     }
@@ -102,6 +116,10 @@ struct Queue {
     pending: VecDeque<Pending>,
     /// Records that were refused for want of room, not yet told in the log.
     refused: u64,
+    /// When the oldest of `pending` came.
+    since: Option<Instant>,
+    /// Somebody waits for one of `pending`.
+    hurry: bool,
     closing: bool,
     failed: Option<AuditFailed>,
 }
@@ -140,7 +158,7 @@ impl Shared {
     }
 
     /// Takes a record if there is room.
-    pub(super) fn push(&self, timeless: String) -> Ticket {
+    pub(super) fn push(self: &Arc<Self>, timeless: String) -> Ticket {
         match self.room.try_acquire_many(self.weight(&timeless)) {
             Ok(permit) => {
                 permit.forget();
@@ -160,7 +178,7 @@ impl Shared {
     }
 
     /// Takes a record as soon as there is room.
-    pub(super) async fn push_waiting(&self, timeless: String) -> Ticket {
+    pub(super) async fn push_waiting(self: &Arc<Self>, timeless: String) -> Ticket {
         // Closed means failed, and then the queue says why.
         if let Ok(permit) = self.room.acquire_many(self.weight(&timeless)).await {
             permit.forget();
@@ -168,7 +186,7 @@ impl Shared {
         self.enqueue(timeless)
     }
 
-    fn enqueue(&self, timeless: String) -> Ticket {
+    fn enqueue(self: &Arc<Self>, timeless: String) -> Ticket {
         let (sender, receiver) = oneshot::channel();
         let mut queue = self.lock();
         if let Some(failed) = &queue.failed {
@@ -183,9 +201,28 @@ impl Shared {
             timeless,
             answer: Some(sender),
         });
+        let first = queue.since.is_none();
+        queue.since.get_or_insert_with(Instant::now);
+        let enough = queue.pending.len() >= ENOUGH;
         drop(queue);
-        self.changed.notify_one();
-        Ticket(State::Waiting(receiver))
+        if first || enough {
+            self.changed.notify_one();
+        }
+        Ticket(State::Waiting {
+            answer: receiver,
+            queue: Arc::clone(self),
+        })
+    }
+
+    /// Lets what is pending be written now.
+    fn hurry(&self) {
+        let mut queue = self.lock();
+        // Otherwise it is being written already.
+        if queue.since.is_some() && !queue.hurry {
+            queue.hurry = true;
+            drop(queue);
+            self.changed.notify_one();
+        }
     }
 
     /// Waits for work, at most until `due`.
@@ -195,15 +232,20 @@ impl Shared {
             if queue.failed.is_some() {
                 return Work::End;
             }
-            if !queue.pending.is_empty() || queue.refused > 0 {
+            let gathered = queue.since.map(|since| since + GATHERING);
+            let ready = queue.hurry || queue.closing || queue.pending.len() >= ENOUGH;
+            if queue.refused > 0 || gathered.is_some_and(|end| ready || end <= Instant::now()) {
+                queue.since = None;
+                queue.hurry = false;
                 let group = std::mem::take(&mut queue.pending);
                 return Work::Group(group, std::mem::take(&mut queue.refused));
             }
             if queue.closing {
                 return Work::End;
             }
-            queue = match due.map(|due| due.saturating_duration_since(Instant::now())) {
-                Some(rest) if rest.is_zero() => return Work::Idle,
+            let until = gathered.or(due);
+            queue = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(rest) if rest.is_zero() && gathered.is_none() => return Work::Idle,
                 Some(rest) => {
                     self.changed
                         .wait_timeout(queue, rest)
