@@ -173,7 +173,6 @@ class Template:
         far.close()
         os.close(far_stdout)
         os.close(far_stderr)
-        self._order = 0
         self._workers: list[Worker] = []
         self._status: int | None = None
 
@@ -208,7 +207,8 @@ class Template:
         return texts[0], texts[1]
 
     def send(self, message: Any, descriptors: list[int] | None = None) -> None:
-        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        # Without blanks, as the supervisor writes: an order to fork is compared, not parsed.
+        data = message if isinstance(message, bytes) else json.dumps(message, separators=(",", ":")).encode()
         socket.send_fds(self.control, [data], descriptors or [])
 
     def receive(self) -> dict[str, Any]:
@@ -235,10 +235,9 @@ class Template:
         return self.receive()
 
     def fork(self, kind: str = "fork") -> Worker:
-        self._order += 1
         worker = Worker()
         self._workers.append(worker)
-        self.send({"type": kind, "order": self._order} if kind == "fork" else {"type": kind}, worker.far_ends())
+        self.send({"type": kind}, worker.far_ends())
         worker.close_far_ends()
         return worker
 

@@ -164,8 +164,8 @@ def test_garbage_on_the_control_channel_is_ignored(template: Callable[..., Templ
     started = template(GOOD)
     started.send(garbage)
     started.send(garbage, [0])
-    started.send({"type": "fork", "order": 1})
-    started.send({"type": "fork", "order": 1}, [0, 0])
+    started.send({"type": "fork"})
+    started.send({"type": "fork"}, [0, 0])
     assert started.serve({}).outcome() == {"id": 0, "result": {}}
 
 

@@ -27,8 +27,9 @@ pub(crate) enum Order<'a> {
         /// Bytes of private memory for a worker where no memory group stands.
         heap_limit: Option<u64>,
     },
-    /// Fork a worker; three descriptors come with the packet.
-    Fork { order: u64 },
+    /// Fork a worker; three descriptors come with the packet. Templates compare
+    /// this packet as a whole, so it has no members.
+    Fork,
     /// Become the worker; three descriptors come with the packet.
     Serve,
 }

@@ -269,9 +269,9 @@ impl Template {
         fork: bool,
         descriptors: [&OwnedFd; 3],
     ) -> io::Result<()> {
-        let order = self.orders.fetch_add(1, Ordering::Relaxed);
+        self.orders.fetch_add(1, Ordering::Relaxed);
         let order = if fork {
-            Order::Fork { order }
+            Order::Fork
         } else {
             self.ears.serves.store(true, Ordering::Release);
             Order::Serve

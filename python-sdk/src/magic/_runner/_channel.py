@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Coroutine
-    from typing import Any
+    from typing import Any, NoReturn
 
     from magic._loop import ChannelLoop
 
@@ -84,8 +84,8 @@ class Channel:
                 return decode(payload)
             self._receive(0)
 
-    def wait_for_end(self) -> None:
-        """Reads and drops everything until the supervisor closes the channel; never returns."""
+    def wait_for_end(self) -> NoReturn:
+        """Reads and drops everything until the supervisor closes the channel."""
         while True:
             try:
                 if not self._socket.recv(1024):

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
+from _signal import SIG_DFL, SIG_IGN, SIGCHLD, signal  # type: ignore[import-not-found,unused-ignore]
 from _socket import (
     AF_UNIX,
     CMSG_SPACE,
@@ -38,11 +38,13 @@ from magic._runner import _kernel
 from magic._runner._channel import decode
 from magic._runner._entry import Entry, LoadFailure, load
 from magic._runner._failure import MESSAGE_LIMIT, Author
+from magic._runner._fork_hooks import ForkHooks
 from magic._runner._worker import Worker, rehearse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 __all__ = ["Template"]
 
@@ -51,6 +53,15 @@ CONTROL = 3
 PACKET_LIMIT = 64 * 1024
 _ORDER_DESCRIPTORS = 3
 _DESCRIPTOR_SPACE = CMSG_SPACE(16 * 4)
+#: Bytes of one order after the first.
+_ORDER_LIMIT = 256
+# The order that is given for every request, recognized without being read.
+_FORK = b'{"type":"fork"}'
+_REHEARSALS = 20
+# Asked once: the first of the descriptors that cannot be open.
+_NO_DESCRIPTOR = os.sysconf("SC_OPEN_MAX")
+
+_CUT = MSG_TRUNC | MSG_CTRUNC
 
 # ASCII only: a controller's message may hold half a surrogate pair.
 _encode = JSONEncoder(separators=(",", ":")).encode
@@ -64,9 +75,9 @@ class Template:
         self._report_exits = False
         self._enter_domain: Callable[[], None] | None = None
         self._heap_limit: int | None = None
-        self._collects = True
         self._author = Author("/", [])
         self._entry: Entry | None = None
+        self._hooks = ForkHooks()
 
     def run(self) -> None:
         """Serves until the control channel ends; never returns."""
@@ -88,8 +99,7 @@ class Template:
                 )
             )
         self._report_loaded()
-        while True:
-            self._obey(*self._receive())
+        self._obey()
 
     # Starting.
 
@@ -135,22 +145,27 @@ class Template:
                 continue
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr,unused-ignore]
         myself = os.getpid()
+        self._hooks.keep()
         try:
             entry = load(path, str(start.get("controller", "")), self._author)
         finally:
             # A module that forks while it is imported comes back here twice.
             if os.getpid() != myself:
                 os._exit(0)
+            self._hooks.stop()
         self._entry = entry
         self._report_exits = start.get("report_exits") is True
 
     def _settle(self) -> None:
         """Everything that is done once so that no worker has to do it."""
         assert self._entry is not None
-        rehearse(self._entry)
-        self._collects = gc.isenabled()
+        # Often enough for the interpreter to have adapted the code, which it
+        # would otherwise write to in every worker.
+        for _ in range(_REHEARSALS):
+            rehearse(self._entry)
+        self._worker = Worker(self._entry, self._author, collects=gc.isenabled(), hooks=self._hooks)
         # Exits of workers: reported, or left for the kernel to reap.
-        signal.signal(signal.SIGCHLD, self._on_child if self._report_exits else signal.SIG_IGN)
+        signal(SIGCHLD, self._on_child if self._report_exits else SIG_IGN)
         _flush()
         gc.collect()
         gc.freeze()
@@ -174,40 +189,52 @@ class Template:
 
     # Orders.
 
-    def _obey(self, message: dict[str, object], descriptors: list[int]) -> None:
-        kind = message.get("type")
-        if kind not in ("fork", "serve") or len(descriptors) != _ORDER_DESCRIPTORS:
-            _close(descriptors)
-            return
-        _flush()
-        if kind == "serve":
-            self._become_worker(descriptors, pristine=True)
-        try:
-            child = os.fork()
-        except OSError as error:
-            # The supervisor sees the end of the channel it passed; the order's
-            # failure is its to handle.
-            _close(descriptors)
+    def _obey(self) -> NoReturn:
+        # One function with few names: every object that is touched between two
+        # forks is a page that has to be copied.
+        receive, fork, close = self._control.recvmsg, os.fork, os.close
+        while True:
             try:
-                sys.stderr.write(f"magic: the template cannot fork: {error}\n")
-            except BaseException:
-                pass
-            return
-        if child == 0:
-            # Nothing may return from here into the template's loop.
-            try:
-                self._become_worker(descriptors, pristine=False)
-            except BaseException as error:
-                os.write(2, f"magic: the worker ended by {type(error).__name__}\n".encode())
-            finally:
-                os._exit(1)
-        _close(descriptors)
+                data, ancillary, flags, _ = receive(_ORDER_LIMIT, _DESCRIPTOR_SPACE, MSG_CMSG_CLOEXEC)
+            except OSError:
+                os._exit(0)
+            if data == _FORK and len(ancillary) == 1 and not flags & _CUT:
+                descriptors = memoryview(ancillary[0][2]).cast("i").tolist()
+                if len(descriptors) == _ORDER_DESCRIPTORS:
+                    try:
+                        child = fork()
+                    except OSError as error:
+                        # The supervisor sees the end of the channel it passed; the
+                        # order's failure is its to handle.
+                        _complain(error)
+                    else:
+                        if child == 0:
+                            self._become_forked_worker(descriptors)
+                for descriptor in descriptors:
+                    close(descriptor)
+                continue
+            descriptors = _descriptors_of(ancillary)
+            if not data and not descriptors:
+                os._exit(0)
+            message = _message_of(data, flags)
+            if message is not None and message.get("type") == "serve" and len(descriptors) == _ORDER_DESCRIPTORS:
+                _flush()
+                self._become_worker(descriptors, forked=False)
+            _close(descriptors)
 
-    def _become_worker(self, descriptors: list[int], *, pristine: bool) -> None:
-        assert self._entry is not None
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # Otherwise the object's end would close descriptor 3 a second time.
-        self._control.detach()
+    def _become_forked_worker(self, descriptors: list[int]) -> NoReturn:
+        # Nothing may return from here into the template's loop.
+        try:
+            self._become_worker(descriptors, forked=True)
+        except BaseException as error:
+            os.write(2, f"magic: the worker ended by {type(error).__name__}\n".encode())
+        finally:
+            os._exit(1)
+
+    def _become_worker(self, descriptors: list[int], *, forked: bool) -> NoReturn:
+        signal(SIGCHLD, SIG_DFL)
+        # The object of the control channel stays, so that its end does not
+        # close descriptor 3 a second time.
         _take_over(descriptors)
         try:
             if self._heap_limit is not None:
@@ -217,7 +244,7 @@ class Template:
         except (_kernel.Unconfinable, OSError, ValueError) as error:
             os.write(2, f"magic: the worker cannot confine itself: {error}\n".encode())
             os._exit(1)
-        Worker(self._entry, self._author, collects=self._collects, forked=not pristine).run()
+        self._worker.run(forked=forked)
 
     def _on_child(self, _number: int, _frame: object) -> None:
         while True:
@@ -237,19 +264,13 @@ class Template:
                 data, ancillary, flags, _ = self._control.recvmsg(PACKET_LIMIT, _DESCRIPTOR_SPACE, MSG_CMSG_CLOEXEC)
             except OSError:
                 os._exit(0)
-            descriptors: list[int] = []
-            for level, kind, payload in ancillary:
-                if level == SOL_SOCKET and kind == SCM_RIGHTS:
-                    descriptors.extend(memoryview(payload[: len(payload) // 4 * 4]).cast("i"))
+            descriptors = _descriptors_of(ancillary)
             if not data and not descriptors:
                 os._exit(0)
-            if flags & (MSG_TRUNC | MSG_CTRUNC):
-                _close(descriptors)
-                continue
-            try:
-                return decode(data), descriptors
-            except (ValueError, RecursionError):
-                _close(descriptors)
+            message = _message_of(data, flags)
+            if message is not None:
+                return message, descriptors
+            _close(descriptors)
 
     def _send(self, message: dict[str, object]) -> None:
         try:
@@ -258,8 +279,33 @@ class Template:
             os._exit(0)
 
 
+def _message_of(data: bytes, flags: int) -> dict[str, object] | None:
+    """The object of one packet; none for a packet that was cut or is not understood."""
+    if flags & _CUT:
+        return None
+    try:
+        return decode(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _descriptors_of(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    descriptors: list[int] = []
+    for level, kind, payload in ancillary:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            descriptors.extend(memoryview(payload[: len(payload) // 4 * 4]).cast("i"))
+    return descriptors
+
+
+def _complain(error: OSError) -> None:
+    try:
+        sys.stderr.write(f"magic: the template cannot fork: {error}\n")
+    except BaseException:
+        pass
+
+
 def _flush() -> None:
-    """Empties the output buffers, which a fork would otherwise copy."""
+    """Empties the output buffers, which every fork would otherwise copy."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             stream.flush()  # type: ignore[union-attr]
@@ -294,4 +340,4 @@ def _take_over(descriptors: list[int]) -> None:
     os.dup2(channel, CONTROL, inheritable=False)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
-    os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(CONTROL + 1, _NO_DESCRIPTOR)

@@ -27,10 +27,11 @@ from magic._session import Session
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from typing import Any
+    from typing import Any, NoReturn
 
     from magic._loop import ChannelLoop
     from magic._runner._entry import Entry
+    from magic._runner._fork_hooks import ForkHooks
 
 __all__ = ["Worker", "rehearse"]
 
@@ -98,17 +99,19 @@ class _Nobody:
 class Worker:
     """Serves the one request of this process."""
 
-    def __init__(self, entry: Entry, author: Author, *, collects: bool, forked: bool) -> None:
+    def __init__(self, entry: Entry, author: Author, *, collects: bool, hooks: ForkHooks) -> None:
+        """Made in the template, and taken into use at most once, when descriptor 3 is the channel."""
         self._entry = entry
         self._author = author
         self._collects = collects
-        self._forked = forked
+        self._hooks = hooks
         self._channel = Channel(3)
 
-    def run(self) -> None:
-        """From the greeting to the end of the channel; never returns."""
+    def run(self, *, forked: bool) -> NoReturn:
+        """From the greeting to the end of the channel."""
         self._channel.greet()
-        if self._forked:
+        self._hooks.register()
+        if forked:
             _reseed()
         rehearse(self._entry)
         if self._collects:
