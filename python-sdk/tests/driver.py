@@ -73,9 +73,9 @@ class Worker:
     def _drain(self, descriptor: Any) -> None:
         self._printed[descriptor] += os.read(descriptor, 65536)
 
-    def greet(self) -> None:
+    def greet(self, leave: bytes = b"g") -> None:
         assert self.receive_exactly(1) == b"\x01"
-        self.channel.sendall(b"g")
+        self.channel.sendall(leave)
 
     def frame(self) -> dict[str, Any]:
         size = int.from_bytes(self.receive_exactly(4), "big")

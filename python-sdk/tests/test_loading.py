@@ -216,3 +216,16 @@ def test_a_module_that_breaks_the_interpreter_is_a_failure(python: str, write: C
         message = started.start(write("import gc\ngc.freeze = None\n" + GOOD))
     assert message["kind"] == "import"
     assert "cannot start" in message["message"]
+
+
+def test_a_worker_whose_request_waits_does_not_report_first(template: Callable[..., Template]) -> None:
+    worker = template(as_execute("return 1")).fork()
+    worker.greet(b"n")
+    worker.execute({})
+    assert worker.frame() == {"id": 0, "result": 1}
+
+
+def test_a_worker_without_leave_ends(template: Callable[..., Template]) -> None:
+    worker = template(as_execute("return 1")).fork()
+    worker.greet(b"x")
+    assert worker.ended()

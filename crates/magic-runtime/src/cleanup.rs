@@ -2,8 +2,9 @@
 //!
 //! Whatever a request leaves (a worker that waits to be killed, threads,
 //! children, children of children) is in its control group and its process
-//! namespace. So nothing is searched for: the group is killed as a whole, and
-//! it goes back into the pool only when it is seen to be empty.
+//! namespace. So nothing is searched for: the group goes back into the pool only
+//! when it is seen to be empty, and if it is not so when the worker has ended, it
+//! is killed as a whole.
 
 use crate::admission::Permit;
 use crate::leaves::Leaves;
@@ -16,6 +17,13 @@ use tokio_util::task::TaskTracker;
 
 /// A process that has not ended so long after its SIGKILL is reported.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A process that has not ended so long after its SIGKILL is ended with its
+/// whole group, of which it may have used up the processor time.
+const ALONE: Duration = Duration::from_millis(5);
+/// How often, and after which pauses, a group is looked at that may be empty.
+const LOOKS: usize = 3;
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Cleans up in tasks of its own and knows when all of them are done.
 #[derive(Debug, Clone)]
@@ -81,13 +89,26 @@ impl Cleaner {
 }
 
 async fn end(process: &Arc<Process>, leaf: Option<Leaf>, leaves: &Arc<Leaves>) {
+    // Through its descriptor and not through the group: that waits for nobody,
+    // and most workers have started nothing that would be left.
+    process.kill();
     let Some(leaf) = leaf else {
-        process.kill();
         if !process.ended_within(PATIENCE).await {
             tracing::error!("a process has not ended {PATIENCE:?} after its SIGKILL");
         }
         return;
     };
+    if only_one_counts(&leaf) {
+        process.ended_within(ALONE).await;
+        for _ in 0..LOOKS {
+            match leaf.counted_tasks() {
+                Ok(Some(0)) => return leaves.give_back_empty(leaf),
+                // The kernel counts a process for a moment after it has told its end.
+                Ok(Some(1)) => tokio::time::sleep(LOOK_AGAIN).await,
+                _ => break,
+            }
+        }
+    }
     let leaves = leaves.clone();
     let killing = tokio::task::spawn_blocking(move || {
         let killed = leaf.kill(PATIENCE);
@@ -96,10 +117,12 @@ async fn end(process: &Arc<Process>, leaf: Option<Leaf>, leaves: &Arc<Leaves>) {
         }
         leaves.give_back(leaf);
     });
-    // The process is killed through its descriptor as well: on a host where
-    // the group's kill is slow this saves the time, and it is never wrong.
-    process.kill();
     if killing.await.is_err() || !process.ended_within(PATIENCE).await {
         tracing::error!("a process has not ended {PATIENCE:?} after its SIGKILL");
     }
+}
+
+/// Whether there is nobody to end but the worker itself.
+fn only_one_counts(leaf: &Leaf) -> bool {
+    matches!(leaf.counted_tasks(), Ok(Some(0 | 1)))
 }

@@ -6,7 +6,7 @@
 
 use magic_sandbox::{GroupError, Groups, Leaf, Limits};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// More idle leaves than this are removed rather than kept.
 const KEPT: usize = 64;
@@ -84,6 +84,19 @@ impl Leaves {
         if let Err(error) = leaf.remove() {
             tracing::warn!(%error, "a control group could not be removed");
         }
+    }
+
+    /// Takes back a leaf that was seen to be empty and nobody can enter any more.
+    pub(crate) fn give_back_empty(self: &Arc<Self>, leaf: Leaf) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(leaf);
+            return;
+        }
+        drop(idle);
+        let leaves = self.clone();
+        // Removing waits for the kernel.
+        tokio::task::spawn_blocking(move || leaves.give_back(leaf));
     }
 
     /// Removes every idle leaf and the groups' own subtree, at the end of the

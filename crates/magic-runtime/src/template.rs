@@ -15,7 +15,7 @@ use crate::socket::PacketSocket;
 use crate::surroundings::{self, Surroundings};
 use crate::version::Version;
 use magic_broker::secrets::Redactor;
-use magic_sandbox::{Descriptors, Ended, GroupError, Leaf, Limits, SpawnError};
+use magic_sandbox::{Descriptors, Ended, GroupError, Leaf, Limits, PidNamespace, SpawnError};
 use magic_store::Stream;
 use std::collections::HashMap;
 use std::io;
@@ -50,6 +50,8 @@ pub(crate) struct Template {
     pub(crate) process: Arc<Process>,
     /// Its number on the host, for reading /proc and for logs.
     pub(crate) pid: i32,
+    /// The namespace of which it is process 1; without it no worker is believed.
+    pub(crate) namespace: Option<PidNamespace>,
     leaf: Mutex<Option<Leaf>>,
     launcher: Arc<Launcher>,
     /// What it found in the controller's module; none until it is loaded.
@@ -160,6 +162,7 @@ impl Template {
                 ends: Mutex::default(),
             }),
             pid: confined.pid,
+            namespace: confined.pidfd.pid_namespace().ok(),
             process: Arc::new(Process::new(confined.pidfd).map_err(LaunchError::Descriptors)?),
             leaf: Mutex::new(leaf),
             launcher: launcher.clone(),
@@ -423,5 +426,7 @@ impl Ears {
 pub(crate) fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
-    Ok((pipe::Receiver::from_owned_fd(read)?, write))
+    // Made just now, so it need not be asked what it is.
+    let read = pipe::Receiver::from_file_unchecked(std::fs::File::from(read))?;
+    Ok((read, write))
 }

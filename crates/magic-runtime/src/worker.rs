@@ -27,8 +27,10 @@ use tokio::time::timeout;
 const READY_WITHIN: Duration = Duration::from_secs(10);
 /// The byte by which a worker shows itself.
 const HELLO: u8 = 0x01;
-/// The byte that lets it go on.
+/// The byte that lets it go on, rehearse and report that it is ready.
 const GO: &[u8] = b"g";
+/// The byte that lets it go on to its request, which waits already.
+const GO_NOW: &[u8] = b"n";
 
 /// A process that waits for, or serves, its one request. Dropping it ends it.
 #[derive(Debug)]
@@ -72,12 +74,14 @@ pub(crate) enum PrepareError {
 
 impl Worker {
     /// Orders a worker of `template` and waits until it is ready: a fork of
-    /// it, or the template itself.
+    /// it, or the template itself. If there is a request to serve already, it is
+    /// ready without a rehearsal, which would only be done twice.
     pub(crate) async fn prepare(
         launcher: &Arc<Launcher>,
         template: &Arc<Template>,
         version: &Version,
         fork: bool,
+        awaited: bool,
     ) -> Result<Self, PrepareError> {
         let (stream, stdout, stderr) = order(template, fork).await?;
         let hello = in_time(identify(&stream)).await?;
@@ -90,10 +94,9 @@ impl Worker {
             attested,
             ..
         } = hello;
-        let inside = pidfd
-            .in_pid_namespace_of(template.process.pidfd())
-            .map_err(PrepareError::Identity)?;
-        if !inside {
+        let namespace = pidfd.pid_namespace().map_err(PrepareError::Identity)?;
+        // The template's namespace is its own for as long as it lives.
+        if Some(namespace) != template.namespace || !template.process.is_alive() {
             return Err(PrepareError::Stranger);
         }
         let limits = version.worker_limits();
@@ -135,7 +138,12 @@ impl Worker {
             inner_pid,
             launcher: launcher.clone(),
         };
-        in_time(worker.go(attested, host_pid)).await?;
+        // Who was not attested has to send something more.
+        if awaited && attested {
+            worker.channel.send(GO_NOW).await?;
+        } else {
+            in_time(worker.go(attested, host_pid)).await?;
+        }
         Ok(worker)
     }
 

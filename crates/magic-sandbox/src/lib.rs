@@ -35,7 +35,7 @@ pub use cgroup::{GroupError, Groups, Leaf, Limits, Usage};
 pub use jail::enter_if_asked;
 pub use layers::{Enforcement, Layer, Layers, Level, Report};
 pub use peer::{Identified, identify_peers, receive, receive_with_identity, send_with_descriptors};
-pub use pidfd::{Ended, PidFd};
+pub use pidfd::{Ended, PidFd, PidNamespace};
 pub use plan::{
     Bind, INSIDE_GID, INSIDE_UID, Identity, Link, Plan, ResourceLimits, Root, Scratch, SmallFile,
 };

@@ -40,6 +40,14 @@ impl Ended {
     }
 }
 
+/// Which pid namespace. Meaningful for as long as a process of it lives; its number may be given to
+/// another one afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PidNamespace {
+    device: u64,
+    inode: u64,
+}
+
 /// A process descriptor, readable (in the sense of `poll(2)`) once the process has ended.
 #[derive(Debug)]
 pub struct PidFd {
@@ -164,16 +172,11 @@ impl PidFd {
         }
     }
 
-    /// Whether this process lives in the same pid namespace as `other`. Both must be alive.
+    /// The pid namespace in which this process lives.
     ///
     /// # Errors
-    /// `ESRCH` if one of them has ended meanwhile, `EPERM` without the right to look.
-    pub fn in_pid_namespace_of(&self, other: &Self) -> io::Result<bool> {
-        Ok(self.pid_namespace()? == other.pid_namespace()?)
-    }
-
-    /// Device and inode number of the process's pid namespace, which is its identity.
-    fn pid_namespace(&self) -> io::Result<(u64, u64)> {
+    /// `ESRCH` if it has ended meanwhile, `EPERM` without the right to look.
+    pub fn pid_namespace(&self) -> io::Result<PidNamespace> {
         let status = match sys::pidfd::pid_namespace(&self.descriptor) {
             Ok(namespace) => rustix::fs::fstat(namespace)?,
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => {
@@ -185,7 +188,10 @@ impl PidFd {
         if !self.is_alive()? {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
-        Ok((status.st_dev, status.st_ino))
+        Ok(PidNamespace {
+            device: status.st_dev,
+            inode: status.st_ino,
+        })
     }
 }
 

@@ -196,7 +196,11 @@ fn block_on(
     command: impl Future<Output = anyhow::Result<Ended>>,
 ) -> anyhow::Result<Ended> {
     logging::start(settings)?;
+    // The other half of the cores is for the processes that serve; an event loop that waits for itself on
+    // several threads takes time from them.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores / 2).max(1))
         .enable_all()
         .thread_name("magic")
         .build()?

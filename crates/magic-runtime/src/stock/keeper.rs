@@ -33,6 +33,15 @@ enum Prepared {
     Pristine(Result<Worker, PristineError>),
 }
 
+/// What the stock lacks.
+struct Demand {
+    /// Workers to start now.
+    wanted: usize,
+    /// The first so many of them have a request that waits for them.
+    awaited: usize,
+    closed: bool,
+}
+
 enum PristineError {
     Launch(LaunchError),
     Prepare(PrepareError),
@@ -82,7 +91,11 @@ impl Keeper {
 
     pub(super) async fn run(mut self) {
         loop {
-            let (wanted, closed) = self.demand();
+            let Demand {
+                wanted,
+                awaited,
+                closed,
+            } = self.demand();
             if closed {
                 return;
             }
@@ -94,7 +107,7 @@ impl Keeper {
                     continue;
                 }
             } else if wanted > 0 && Instant::now() >= self.not_before {
-                self.fill(wanted).await;
+                self.fill(wanted, awaited).await;
             }
             let shared = self.shared.clone();
             let next_look = self.until_next_look(wanted);
@@ -135,7 +148,7 @@ impl Keeper {
     }
 
     /// How many workers to start now.
-    fn demand(&self) -> (usize, bool) {
+    fn demand(&self) -> Demand {
         let mut state = self.shared.lock();
         // Who has gone away is forgotten here: where no worker ever becomes
         // ready, nobody else would.
@@ -148,10 +161,11 @@ impl Keeper {
         };
         let wanted =
             (state.waiting.len() + stock).saturating_sub(state.ready.len() + self.preparing.len());
-        (
-            wanted.min(PREPARING.saturating_sub(self.preparing.len())),
-            state.closed,
-        )
+        Demand {
+            wanted: wanted.min(PREPARING.saturating_sub(self.preparing.len())),
+            awaited: state.waiting.len().saturating_sub(self.preparing.len()),
+            closed: state.closed,
+        }
     }
 
     fn until_next_look(&self, wanted: usize) -> Duration {
@@ -163,13 +177,13 @@ impl Keeper {
         }
     }
 
-    async fn fill(&mut self, wanted: usize) {
+    async fn fill(&mut self, wanted: usize, awaited: usize) {
         if self.isolation == Isolation::Pristine {
-            for _ in 0..wanted {
+            for number in 0..wanted {
                 let (launcher, version) = (self.launcher.clone(), self.version.clone());
-                self.prepare(
-                    async move { Prepared::Pristine(pristine(&launcher, &version).await) },
-                );
+                self.prepare(async move {
+                    Prepared::Pristine(pristine(&launcher, &version, number < awaited).await)
+                });
             }
             return;
         }
@@ -181,14 +195,17 @@ impl Keeper {
             // A template that stays slow is slow, not wrong.
             let _ = tokio::task::spawn_blocking(move || resting.rise()).await;
         }
-        for _ in 0..wanted {
+        for number in 0..wanted {
             let (launcher, version, template) = (
                 self.launcher.clone(),
                 self.version.clone(),
                 template.clone(),
             );
             self.prepare(async move {
-                Prepared::Worker(Worker::prepare(&launcher, &template, &version, true).await)
+                let awaited = number < awaited;
+                Prepared::Worker(
+                    Worker::prepare(&launcher, &template, &version, true, awaited).await,
+                )
             });
         }
     }
@@ -295,11 +312,15 @@ impl Keeper {
     }
 }
 
-async fn pristine(launcher: &Arc<Launcher>, version: &Version) -> Result<Worker, PristineError> {
+async fn pristine(
+    launcher: &Arc<Launcher>,
+    version: &Version,
+    awaited: bool,
+) -> Result<Worker, PristineError> {
     let template = Template::launch(launcher, version)
         .await
         .map_err(PristineError::Launch)?;
-    Worker::prepare(launcher, &template, version, false)
+    Worker::prepare(launcher, &template, version, false, awaited)
         .await
         .map_err(PristineError::Prepare)
 }

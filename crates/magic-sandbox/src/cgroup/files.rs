@@ -63,8 +63,24 @@ pub(super) fn open_reader(path: PathBuf) -> Result<OwnedFd, GroupError> {
     }
 }
 
-/// The content now of a file that stays open. A group that was removed has none. `group` names it in
-/// errors.
+/// The content now of a short file that stays open, which the kernel gives in one piece. A group that
+/// was removed has none. `group` names it in errors.
+pub(super) fn reread_short(file: &OwnedFd, group: &Path) -> Result<String, GroupError> {
+    let mut chunk = [0; 1024];
+    match rustix::io::pread(file, &mut chunk, 0).map_err(io::Error::from) {
+        Ok(count) if count < chunk.len() => {
+            Ok(String::from_utf8_lossy(&chunk[..count]).into_owned())
+        }
+        Ok(_) => reread(file, group),
+        Err(error) if group_is_gone(&error) => Ok(String::new()),
+        Err(source) => Err(GroupError::Read {
+            path: group.to_path_buf(),
+            source,
+        }),
+    }
+}
+
+/// The content now of a file that stays open, whatever its length.
 pub(super) fn reread(file: &OwnedFd, group: &Path) -> Result<String, GroupError> {
     let mut content = Vec::new();
     let mut chunk = [0; 4096];

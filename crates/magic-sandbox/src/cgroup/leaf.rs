@@ -145,7 +145,10 @@ impl Leaf {
     /// The file cannot be read.
     pub fn oom_kills(&self) -> Result<u64, GroupError> {
         match &self.oom_kills {
-            Some(file) => Ok(files::keyed(&files::reread(file, &self.name)?, "oom_kill")),
+            Some(file) => Ok(files::keyed(
+                &files::reread_short(file, &self.name)?,
+                "oom_kill",
+            )),
             None => Ok(0),
         }
     }
@@ -239,7 +242,7 @@ impl Leaf {
     /// A file cannot be read.
     pub fn pids(&self) -> Result<Vec<i32>, GroupError> {
         let mut all = Vec::new();
-        if self.counts_none()? {
+        if self.counted_tasks()? == Some(0) {
             return Ok(all);
         }
         for directory in self.directories() {
@@ -261,12 +264,24 @@ impl Leaf {
         remove_directories(&directories)
     }
 
-    /// Whether the kernel counts no task, not even one that has ended and was not waited for. The tree
-    /// that counts is the first that a process is moved into, so that nobody is in another one then.
-    fn counts_none(&self) -> Result<bool, GroupError> {
-        match &self.tasks {
-            Some(file) => Ok(files::reread(file, &self.name)?.trim() == "0"),
-            None => Ok(false),
+    /// How many tasks the kernel counts, threads included, and those that have ended and were not
+    /// waited for. The tree that counts is the first that a process is moved into, so that with none
+    /// counted nobody is in another one either.
+    ///
+    /// One system call that waits for nobody, unlike everything else about a group. `None` where the
+    /// kernel does not count.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn counted_tasks(&self) -> Result<Option<u64>, GroupError> {
+        let Some(file) = &self.tasks else {
+            return Ok(None);
+        };
+        let content = files::reread_short(file, &self.name)?;
+        match content.trim() {
+            // A group that was removed has no tasks.
+            "" => Ok(Some(0)),
+            number => Ok(number.parse().ok()),
         }
     }
 

@@ -44,14 +44,11 @@ fn the_kernel_names_the_sender() {
     assert_eq!(byte, 1);
     assert_ne!(pid, confined.pid);
     assert!(attested, "this kernel attaches process descriptors");
-    assert!(
-        process
-            .in_pid_namespace_of(&confined.pidfd)
-            .expect("both live")
-    );
+    let namespace = process.pid_namespace().expect("it lives");
+    assert_eq!(namespace, confined.pidfd.pid_namespace().expect("it lives"));
     let own = i32::try_from(std::process::id()).expect("a number");
     let own = PidFd::open(own).expect("this process lives");
-    assert!(!process.in_pid_namespace_of(&own).expect("both live"));
+    assert_ne!(namespace, own.pid_namespace().expect("it lives"));
     (&ours).write_all(b"g").expect("the child reads");
     assert_eq!(wait(&confined.pidfd), Ended::Exited(0));
     let end = receive_with_identity(&ours).expect_err("nobody is left");

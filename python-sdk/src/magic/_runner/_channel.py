@@ -70,11 +70,13 @@ class Channel:
 
     # Before and after the request: plain blocking reads.
 
-    def greet(self) -> None:
-        """Sends the byte that shows the supervisor who this is, and waits for its leave to go on."""
+    def greet(self) -> bool:
+        """Shows the supervisor who this is, and waits for its leave to go on; whether there is time to rehearse."""
         self._socket.sendall(b"\x01", MSG_NOSIGNAL)
-        if self._socket.recv(1) != b"\x67":
+        leave = self._socket.recv(1)
+        if leave not in (b"g", b"n"):
             os._exit(0)
+        return leave == b"g"
 
     def next_frame(self) -> dict[str, Any]:
         """Waits for one frame; the end of the channel ends the process."""
