@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import json
 import os
 import pathlib
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -17,9 +19,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
-from figures import CORES, HERE, keep, over_http, show, summarize
+from figures import CORES, HERE, Figures, keep, over_http, show, summarize
 
 TIMEOUT_MS = 200
+PATIENCE_SECONDS = 60
+CONNECTIONS = (1, 2, 8, 64)
 
 LOOP = """
 from magic import Controller, contract
@@ -69,6 +73,66 @@ def serve(magic: str) -> Iterator[tuple[str, int]]:
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
+
+
+@contextlib.contextmanager
+def serve_peer() -> Iterator[str]:
+    """Serves the same work by FastAPI on uvicorn; yields the address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "peer:app", "--port", str(port), "--log-level", "error", "--no-access-log"]
+    server = subprocess.Popen(command, cwd=HERE)
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            if server.poll() is not None or time.monotonic() > deadline:
+                sys.exit("uvicorn did not start")
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def processor_ns(server: int) -> int:
+    """Processor time of the server and of everything in its control groups, in nanoseconds."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{server}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((task / "schedstat").read_text().split()[0])
+    groups = list(pathlib.Path("/sys/fs/cgroup").glob(f"**/magic-runtime-*-{server}-*"))
+    # Version 1 has a tree for this; in version 2 the one group of all workers tells it.
+    accounts = [group / "cpuacct.usage" for group in groups if (group / "cpuacct.usage").exists()]
+    if accounts:
+        return total + int(accounts[0].read_text())
+    return total + sum(1000 * int((group / "cpu.stat").read_text().split()[1]) for group in groups)
+
+
+def with_processor_time(url: str, server: int, connections: int, seconds: int) -> Figures:
+    """Load over HTTP, and what a request took of the processors, all processes together."""
+    before = processor_ns(server)
+    figures = over_http(url, "DemoController", connections, seconds)
+    spent = processor_ns(server) - before
+    return {**figures, "cpu_us_per_request": spent / 1000 / (figures["per_second"] * seconds)}
+
+
+def paced(url: str, requests: int) -> Figures:
+    """Requests with pauses between them, so that each finds a worker that waits."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://").rstrip("/"))
+    taken = []
+    for _ in range(requests):
+        time.sleep(0.02)
+        started = time.perf_counter()
+        connection.request("POST", "/api/execute/DemoController", b'{"message":"hello"}', {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        taken.append((time.perf_counter() - started) * 1000)
+        if answer.status != 200:
+            sys.exit("a request failed; the figures would mean nothing")
+    connection.close()
+    return {"p50_ms": statistics.median(taken), "p99_ms": statistics.quantiles(taken, n=100)[98]}
 
 
 def forks(python: str, loops: int, seconds: float) -> dict[str, float]:
@@ -129,16 +193,24 @@ def main() -> None:
     python = interpreter["path"]
     seconds = arguments.seconds
 
-    with serve(arguments.magic) as (url, server):
+    with serve(arguments.magic) as (url, server), serve_peer() as peer:
         rows: dict[str, Callable[[], dict[str, float]]] = {
-            "magic, 1 connection": lambda: over_http(url, "DemoController", 1, seconds),
-            "magic, 8 connections": lambda: over_http(url, "DemoController", 8, seconds),
+            "magic, paced": lambda: paced(url, 50 * seconds),
+            "FastAPI, paced": lambda: paced(peer, 50 * seconds),
+            **{
+                f"magic, {many} at once": lambda many=many: with_processor_time(url, server, many, seconds)  # type: ignore[misc]
+                for many in CONNECTIONS
+            },
+            **{
+                f"FastAPI, {many} at once": lambda many=many: over_http(peer, "DemoController", many, seconds)  # type: ignore[misc]
+                for many in CONNECTIONS
+            },
             "fork and exit, 1 loop": lambda: forks(python, 1, seconds),
             f"fork and exit, {CORES} loops": lambda: forks(python, CORES, seconds),
             "deadline": lambda: overshoot(url, 10),
             "memory": lambda: memory(server),
         }
-        for warm in ("magic, 1 connection", "deadline"):
+        for warm in ("magic, 1 at once", "FastAPI, 1 at once", "deadline"):
             rows[warm]()
         taken: dict[str, list[dict[str, float]]] = {name: [] for name in rows}
         for round_number in range(arguments.rounds):
@@ -148,9 +220,19 @@ def main() -> None:
 
     summary = {name: summarize(figures) for name, figures in taken.items()}
     show(summary)
-    ratio = summary["magic, 8 connections"]["per_second"][1] / summary[f"fork and exit, {CORES} loops"]["per_second"][1]
-    print(f"\nthroughput is {ratio:.0%} of a bare fork-and-exit loop on each of {CORES} cores")
-    keep({"interpreter": interpreter, "rounds": arguments.rounds, "summary": summary, "ratio_to_forks": ratio})
+    stocked = summary["magic, paced"]["p50_ms"][1] / summary["FastAPI, paced"]["p50_ms"][1]
+    print(f"\na request that finds a worker takes {stocked:.2f} times as long as FastAPI's")
+    ratio = summary["magic, 8 at once"]["per_second"][1] / summary[f"fork and exit, {CORES} loops"]["per_second"][1]
+    print(f"throughput is {ratio:.0%} of a bare fork-and-exit loop on each of {CORES} cores")
+    keep(
+        {
+            "interpreter": interpreter,
+            "rounds": arguments.rounds,
+            "summary": summary,
+            "ratio_to_forks": ratio,
+            "ratio_to_peer": stocked,
+        }
+    )
 
 
 if __name__ == "__main__":
