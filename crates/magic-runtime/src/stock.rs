@@ -140,6 +140,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a request waits for a worker.
+    fn is_awaited(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
     /// Gives a worker to who waits longest, or puts it into the stock.
     fn supply(&self, mut worker: Worker) {
         loop {

@@ -74,14 +74,14 @@ pub(crate) enum PrepareError {
 
 impl Worker {
     /// Orders a worker of `template` and waits until it is ready: a fork of
-    /// it, or the template itself. If there is a request to serve already, it is
-    /// ready without a rehearsal, which would only be done twice.
+    /// it, or the template itself. If a request waits for it when it is let go on,
+    /// it is ready without a rehearsal, which would only be done twice.
     pub(crate) async fn prepare(
         launcher: &Arc<Launcher>,
         template: &Arc<Template>,
         version: &Version,
         fork: bool,
-        awaited: bool,
+        awaited: impl FnOnce() -> bool,
     ) -> Result<Self, PrepareError> {
         let (stream, stdout, stderr) = order(template, fork).await?;
         let hello = in_time(identify(&stream)).await?;
@@ -139,7 +139,7 @@ impl Worker {
             launcher: launcher.clone(),
         };
         // Who was not attested has to send something more.
-        if awaited && attested {
+        if attested && awaited() {
             worker.channel.send(GO_NOW).await?;
         } else {
             in_time(worker.go(attested, host_pid)).await?;

@@ -33,15 +33,6 @@ enum Prepared {
     Pristine(Result<Worker, PristineError>),
 }
 
-/// What the stock lacks.
-struct Demand {
-    /// Workers to start now.
-    wanted: usize,
-    /// The first so many of them have a request that waits for them.
-    awaited: usize,
-    closed: bool,
-}
-
 enum PristineError {
     Launch(LaunchError),
     Prepare(PrepareError),
@@ -91,11 +82,7 @@ impl Keeper {
 
     pub(super) async fn run(mut self) {
         loop {
-            let Demand {
-                wanted,
-                awaited,
-                closed,
-            } = self.demand();
+            let (wanted, closed) = self.demand();
             if closed {
                 return;
             }
@@ -107,7 +94,7 @@ impl Keeper {
                     continue;
                 }
             } else if wanted > 0 && Instant::now() >= self.not_before {
-                self.fill(wanted, awaited).await;
+                self.fill(wanted).await;
             }
             let shared = self.shared.clone();
             let next_look = self.until_next_look(wanted);
@@ -148,7 +135,7 @@ impl Keeper {
     }
 
     /// How many workers to start now.
-    fn demand(&self) -> Demand {
+    fn demand(&self) -> (usize, bool) {
         let mut state = self.shared.lock();
         // Who has gone away is forgotten here: where no worker ever becomes
         // ready, nobody else would.
@@ -161,11 +148,10 @@ impl Keeper {
         };
         let wanted =
             (state.waiting.len() + stock).saturating_sub(state.ready.len() + self.preparing.len());
-        Demand {
-            wanted: wanted.min(PREPARING.saturating_sub(self.preparing.len())),
-            awaited: state.waiting.len().saturating_sub(self.preparing.len()),
-            closed: state.closed,
-        }
+        (
+            wanted.min(PREPARING.saturating_sub(self.preparing.len())),
+            state.closed,
+        )
     }
 
     fn until_next_look(&self, wanted: usize) -> Duration {
@@ -177,12 +163,16 @@ impl Keeper {
         }
     }
 
-    async fn fill(&mut self, wanted: usize, awaited: usize) {
+    async fn fill(&mut self, wanted: usize) {
         if self.isolation == Isolation::Pristine {
-            for number in 0..wanted {
-                let (launcher, version) = (self.launcher.clone(), self.version.clone());
+            for _ in 0..wanted {
+                let (launcher, version, shared) = (
+                    self.launcher.clone(),
+                    self.version.clone(),
+                    self.shared.clone(),
+                );
                 self.prepare(async move {
-                    Prepared::Pristine(pristine(&launcher, &version, number < awaited).await)
+                    Prepared::Pristine(pristine(&launcher, &version, &shared).await)
                 });
             }
             return;
@@ -195,14 +185,15 @@ impl Keeper {
             // A template that stays slow is slow, not wrong.
             let _ = tokio::task::spawn_blocking(move || resting.rise()).await;
         }
-        for number in 0..wanted {
-            let (launcher, version, template) = (
+        for _ in 0..wanted {
+            let (launcher, version, template, shared) = (
                 self.launcher.clone(),
                 self.version.clone(),
                 template.clone(),
+                self.shared.clone(),
             );
             self.prepare(async move {
-                let awaited = number < awaited;
+                let awaited = || shared.is_awaited();
                 Prepared::Worker(
                     Worker::prepare(&launcher, &template, &version, true, awaited).await,
                 )
@@ -315,12 +306,12 @@ impl Keeper {
 async fn pristine(
     launcher: &Arc<Launcher>,
     version: &Version,
-    awaited: bool,
+    shared: &Shared,
 ) -> Result<Worker, PristineError> {
     let template = Template::launch(launcher, version)
         .await
         .map_err(PristineError::Launch)?;
-    Worker::prepare(launcher, &template, version, false, awaited)
+    Worker::prepare(launcher, &template, version, false, || shared.is_awaited())
         .await
         .map_err(PristineError::Prepare)
 }
