@@ -15,6 +15,9 @@ use crate::options::ApiOptions;
 /// How many questions are looked up in the audit log at once. Each keeps a thread and a disk busy.
 const AUDIT_READERS: usize = 2;
 
+/// How many uploads are in memory at once. Further ones wait before their bodies are read.
+const UPLOADS: usize = 4;
+
 /// Handed to every handler; a clone is a handle.
 #[derive(Clone)]
 pub(crate) struct ApiState {
@@ -30,6 +33,8 @@ pub(crate) struct ApiState {
     pub(crate) keys: Option<ApiKeys>,
     /// Who is let in, for routes that change it.
     pub(crate) authentication: Authentication,
+    /// One permit for each upload that is read and deployed: its files are in memory.
+    pub(crate) uploads: Arc<Semaphore>,
     /// Cancelled when the server is told to stop; endless answers end then.
     pub(crate) stopping: CancellationToken,
 }
@@ -42,6 +47,7 @@ impl ApiState {
             followers: Arc::new(Semaphore::new(options.followers)),
             audit_directory: options.audit_directory.as_deref().map(Arc::from),
             audit_readers: Arc::new(Semaphore::new(AUDIT_READERS)),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
             keys: options.keys.clone(),
             authentication: options.authentication.clone(),
             stopping,

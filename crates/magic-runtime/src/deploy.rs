@@ -67,8 +67,8 @@ impl Source {
     }
 }
 
-/// Puts the controller in a folder into service, in place of whatever that
-/// folder held before.
+/// Puts the controller in a folder into service, in place of whatever served
+/// under its name: what an author works on comes before what was deployed once.
 pub(crate) async fn deploy_folder(
     shared: &Arc<Shared>,
     folder: &Path,
@@ -76,12 +76,10 @@ pub(crate) async fn deploy_folder(
     let source = Source::Folder(folder.to_owned());
     let version = Arc::new(prepare(shared, source, Under::PolicyAndPackages).await?);
     let standing = shared.registry.get(version.contract.name.as_str());
-    if let Some(standing) = &standing
-        && standing.origin != Origin::Folder
-    {
-        return Err(taken(&version));
-    }
-    if standing.is_some_and(|standing| standing.active.version.is_same_as(&version)) {
+    let is_there = |standing: &Serving| {
+        standing.origin == Origin::Folder && standing.active.version.is_same_as(&version)
+    };
+    if standing.is_some_and(|standing| is_there(&standing)) {
         return Ok(Deployed::of(&version, false));
     }
     let template = import(shared, &version).await?;
@@ -99,17 +97,6 @@ pub(crate) async fn deploy_folder(
         "deployed from a folder"
     );
     Ok(deployed)
-}
-
-/// The name is served from somewhere else.
-fn taken(version: &Version) -> Failure {
-    let name = &version.contract.name;
-    Failure::new(
-        ErrorCode::VersionConflict,
-        format!(
-            "{name} was deployed and is served already; take it away with `magic delete {name}`, or deploy this folder with `magic deploy`"
-        ),
-    )
 }
 
 impl Deployed {

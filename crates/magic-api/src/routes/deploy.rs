@@ -4,6 +4,7 @@
 //! whose data is what the answer would have been; others wait for the answer. The deploy goes on when its client goes away.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -54,6 +55,10 @@ pub(super) async fn deploy(
 ) -> Result<Response, Refusal> {
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let share = share(&query)?;
+    let place = Arc::clone(&state.uploads)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
     let body = state.bodies.read_archive(&headers, body).await?;
     let archive = body.bytes.clone();
     let bundle = tokio::task::spawn_blocking(move || Bundle::from_archive(&archive))
@@ -81,12 +86,16 @@ pub(super) async fn deploy(
         progress: Some(progress),
     };
     let runtime = state.runtime.clone();
+    let deploying = async move {
+        let deployed = runtime.deploy_bundle(order).await;
+        drop(place);
+        deployed
+    };
     if !wants_events(&headers) {
-        let deployed = runtime.deploy_bundle(order).await.map_err(Refusal::of)?;
+        let deployed = deploying.await.map_err(Refusal::of)?;
         return Ok(answer(&deployed));
     }
-    let deploying = tokio::spawn(async move { runtime.deploy_bundle(order).await });
-    Ok(Sse::new(events(steps, deploying, request_id))
+    Ok(Sse::new(events(steps, tokio::spawn(deploying), request_id))
         .keep_alive(KeepAlive::new())
         .into_response())
 }

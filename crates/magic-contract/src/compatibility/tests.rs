@@ -1,3 +1,5 @@
+//! Pairs of contracts, and what the newer one breaks.
+
 use serde_json::{Value, json};
 
 use super::*;
