@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// Every so many lives one is killed before it listens: recovery must survive that too.
 const STILLBORN: u32 = 8;
 
+/// Makes a run longer, in seconds: `CRASH_SECONDS=600` for whoever wants to know.
+const LONGER: &str = "CRASH_SECONDS";
+
 /// At most so many lives, and no new one after so long: a slow machine tests less, and no machine tests nothing.
 struct Bounds {
     lives: u32,
@@ -60,9 +63,12 @@ fn kill_again_and_again(stores: &Stores, bounds: &Bounds) {
     make_tables(data.path(), &environment);
     let mut left: Left = (data, controllers());
     let begun = Instant::now();
+    let longer = std::env::var(LONGER).ok();
+    let longer = longer.map(|text| Duration::from_secs(text.parse().expect("seconds")));
+    let (most, time) = longer.map_or((bounds.lives, bounds.time), |time| (u32::MAX, time));
     let mut lives = 0;
     let mut killed = Vec::new();
-    while lives < bounds.lives && (lives < bounds.least || begun.elapsed() < bounds.time) {
+    while lives < most && (lives < bounds.least || begun.elapsed() < time) {
         lives += 1;
         // By numbers that nothing else depends on: from at once to after dozens of requests.
         if lives % STILLBORN == 0 {
