@@ -7,7 +7,7 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A trial is not judged before the canary has answered so often: one failure
 /// of three requests would be a rate of a third.
@@ -61,6 +61,9 @@ pub(crate) struct Trial {
     /// How much the canary's rate of failures may be above the active one's.
     margin: f64,
     dealt: AtomicU64,
+    /// The canary has failed too often and gets nothing more here, whenever the
+    /// state comes to say so.
+    over: AtomicBool,
     counts: Mutex<Counts>,
 }
 
@@ -77,6 +80,7 @@ impl Trial {
             percent: percent.min(100).into(),
             margin,
             dealt: AtomicU64::new(0),
+            over: AtomicBool::new(false),
             counts: Mutex::default(),
         }
     }
@@ -88,6 +92,9 @@ impl Trial {
 
     /// Where the next request goes.
     pub(crate) fn next(&self) -> Side {
+        if self.over.load(Ordering::Relaxed) {
+            return Side::Active;
+        }
         let number = self.dealt.fetch_add(1, Ordering::Relaxed) % 100;
         // The line through (0, 0) and (100, percent) takes a step here.
         if (number + 1) * self.percent / 100 > number * self.percent / 100 {
@@ -108,6 +115,7 @@ impl Trial {
             return Verdict::GoOn;
         }
         counts.returned = true;
+        self.over.store(true, Ordering::Relaxed);
         Verdict::Return
     }
 
@@ -117,7 +125,7 @@ impl Trial {
         (counts.active, counts.canary)
     }
 
-    /// The return did not take place; it is told again.
+    /// The return did not take place; it is told again with the next request.
     pub(crate) fn not_returned(&self) {
         self.counts
             .lock()
@@ -169,5 +177,7 @@ mod tests {
         let verdicts: Vec<_> = (0..30).map(|_| trial.note(Side::Canary, true)).collect();
         let told = verdicts.iter().filter(|told| **told == Verdict::Return);
         assert_eq!(told.count(), 1);
+        // From then on nobody else meets it here.
+        assert!((0..100).all(|_| trial.next() == Side::Active));
     }
 }

@@ -29,6 +29,10 @@ use std::time::{Duration, Instant};
 /// When a refused client should come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// When the return of a canary is tried again that could not be written. On this
+/// node it gets no requests meanwhile.
+const RETURN_AGAIN: Duration = Duration::from_secs(5);
+
 /// What a request comes to: the output, and which request and version made it.
 struct Output {
     result: Value,
@@ -69,7 +73,9 @@ async fn choose(shared: &Arc<Shared>, request: &Request) -> Result<Chosen, Failu
     let asked = request.version.as_deref();
     match shared.registry.find(&request.controller, asked) {
         Ok(chosen) => Ok(chosen),
-        Err(Missing::Controller(failure)) => Err(failure),
+        Err(Missing::Controller(failure)) => {
+            Err(lifecycle::unserved(shared, &request.controller).unwrap_or(failure))
+        }
         Err(Missing::Version {
             name,
             version,
@@ -120,6 +126,10 @@ fn judge_canary(
                 "the canary could not be taken back: {}",
                 failure.message
             );
+            tokio::select! {
+                () = tokio::time::sleep(RETURN_AGAIN) => {}
+                () = shared.triggers.stopped() => {}
+            }
             trial.not_returned();
         }
     });

@@ -56,7 +56,9 @@ pub use bundle::{Bundle, is_contract};
 pub use control::{Entry, EntryKind};
 pub use deploy::{Deployed, Inspection};
 pub use interpreter::{Interpreter, InterpreterError};
-pub use lifecycle::{Actor, DeployOrder, Moved, Share, Step, VersionSummary};
+pub use lifecycle::{
+    Actor, DeployOrder, EventSummary, Moved, Share, Step, VersionSummary, Versions,
+};
 pub use options::{RuntimeLimits, RuntimeOptions};
 pub use packages::{CLibrary, WheelSupport};
 pub use policies::{PolicyChange, RefusedVersion};

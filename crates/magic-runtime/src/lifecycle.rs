@@ -16,23 +16,25 @@ mod examples;
 mod follow;
 mod refusal;
 mod turn;
+mod turns;
 mod versions;
 
 pub use deploy::{DeployOrder, Share, Step};
 pub use turn::Moved;
-pub use versions::VersionSummary;
+pub use versions::{EventSummary, VersionSummary, Versions};
 
 pub(crate) use deploy::{deploy, introduce};
 pub(crate) use follow::{follow, start};
 pub(crate) use turn::{delete, end_canary, roll_back, take_canary_back};
-pub(crate) use versions::{pinned, versions};
+pub(crate) use versions::{pinned, unserved, versions};
 
 use crate::deployment::Deployment;
 use crate::runtime::Shared;
 use magic_contract::Failure;
-use magic_store::state::State;
+use magic_store::state::{Placed, State};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use turns::Turns;
 
 /// The state, and how far this node has followed it.
 #[derive(Debug)]
@@ -42,10 +44,36 @@ pub(crate) struct Lifecycle {
     pub(crate) node: String,
     /// Held by whoever makes the registry follow: one at a time.
     followed: tokio::sync::Mutex<Followed>,
-    /// Trials that were imported and wait for their commit, by name and version.
-    prepared: Mutex<BTreeMap<(String, String), Arc<Deployment>>>,
+    /// What was imported and waits for its commit.
+    prepared: Mutex<BTreeMap<Prepared, Arc<Deployment>>>,
+    /// Deploys of one controller take turns.
+    turns: Turns,
+    /// Held by whoever loads a version that somebody asked for by number.
+    pinning: tokio::sync::Mutex<()>,
     /// Controllers that this node cannot serve as the state says, and why.
     troubles: Mutex<BTreeMap<String, String>>,
+}
+
+/// A controller and one content of one of its versions. The content belongs to
+/// it: of two deploys that give one version different contents, the one that
+/// loses must not serve under the winner's number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Prepared {
+    controller: String,
+    version: String,
+    digest: String,
+    packages_digest: Option<String>,
+}
+
+impl Prepared {
+    fn new(controller: &str, placed: &Placed) -> Self {
+        Self {
+            controller: controller.to_owned(),
+            version: placed.version.clone(),
+            digest: placed.digest.clone(),
+            packages_digest: placed.packages_digest.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,16 +89,23 @@ impl Lifecycle {
             node,
             followed: tokio::sync::Mutex::default(),
             prepared: Mutex::default(),
+            turns: Turns::default(),
+            pinning: tokio::sync::Mutex::default(),
             troubles: Mutex::default(),
         }
     }
 
-    fn prepared(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Arc<Deployment>>> {
+    fn prepared(&self) -> std::sync::MutexGuard<'_, BTreeMap<Prepared, Arc<Deployment>>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn troubles(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why this controller is not served as the state says, if it is not.
+    pub(crate) fn trouble_of(&self, name: &str) -> Option<String> {
+        self.troubles().get(name).cloned()
     }
 
     /// Why controllers are not served as the state says, by their names.

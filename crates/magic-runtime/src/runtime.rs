@@ -7,7 +7,7 @@ use crate::deployment::Deployment;
 use crate::interpreter::{Interpreter, InterpreterError};
 use crate::launcher::Launcher;
 use crate::leaves::Leaves;
-use crate::lifecycle::{self, Actor, DeployOrder, Lifecycle, Moved, VersionSummary};
+use crate::lifecycle::{self, Actor, DeployOrder, Lifecycle, Moved, Versions};
 use crate::options::RuntimeOptions;
 use crate::packages::PackageStore;
 use crate::policies::{PolicyCell, PolicyChange};
@@ -360,12 +360,13 @@ impl Runtime {
         lifecycle::end_canary(&self.shared, name, promote, actor).await
     }
 
-    /// Every version of a controller that was deployed, the newest first.
+    /// Every version of a controller that was deployed, and its history, the
+    /// newest first.
     ///
     /// # Errors
     ///
     /// E4004 or E4005.
-    pub async fn versions(&self, name: &str) -> Result<Vec<VersionSummary>, Failure> {
+    pub async fn versions(&self, name: &str) -> Result<Versions, Failure> {
         lifecycle::versions(&self.shared, name).await
     }
 

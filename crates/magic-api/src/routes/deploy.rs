@@ -15,11 +15,12 @@ use futures_util::stream::{self, Stream};
 use hyper::header::ACCEPT;
 use hyper::{HeaderMap, StatusCode};
 use magic_contract::{ErrorCode, Failure, Reason};
-use magic_runtime::{Actor, Bundle, DeployOrder, Deployed, Share, Step};
+use magic_runtime::{Bundle, DeployOrder, Deployed, Share, Step};
 use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
+use super::versions::actor;
 use super::{bad_query, json};
 use crate::auth::authorize::Authorized;
 use crate::refusal::Refusal;
@@ -55,6 +56,7 @@ pub(super) async fn deploy(
 ) -> Result<Response, Refusal> {
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let share = share(&query)?;
+    let actor = actor(&authorized, query.reason)?;
     let place = Arc::clone(&state.uploads)
         .acquire_owned()
         .await
@@ -79,10 +81,7 @@ pub(super) async fn deploy(
         bundle: Box::new(bundle),
         share,
         allow_breaking: query.allow_breaking,
-        actor: Actor {
-            subject: authorized.caller().subject().to_owned(),
-            reason: query.reason,
-        },
+        actor,
         progress: Some(progress),
     };
     let runtime = state.runtime.clone();

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use hyper::{HeaderMap, StatusCode};
 use magic_contract::{JsonLimits, read_json};
-use magic_runtime::{Actor, VersionSummary};
+use magic_runtime::Actor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,8 @@ use crate::state::ApiState;
 #[derive(Serialize)]
 struct Versions<'a> {
     controller: &'a str,
-    versions: Vec<VersionSummary>,
+    #[serde(flatten)]
+    known: magic_runtime::Versions,
 }
 
 /// The body of a rollback.
@@ -53,10 +54,10 @@ pub(super) async fn list(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Refusal> {
     let name = name_in(path)?;
-    let versions = state.runtime.versions(&name).await.map_err(Refusal::of)?;
+    let known = state.runtime.versions(&name).await.map_err(Refusal::of)?;
     Ok(json(&Versions {
         controller: &name,
-        versions,
+        known,
     }))
 }
 
@@ -70,7 +71,7 @@ pub(super) async fn roll_back(
 ) -> Result<Response, Refusal> {
     let name = name_in(path)?;
     let asked: RollBack = read(&state, &headers, body).await?;
-    let actor = actor(&authorized, asked.reason);
+    let actor = actor(&authorized, asked.reason)?;
     let moved = state
         .runtime
         .roll_back(&name, asked.to.as_deref(), &actor)
@@ -89,7 +90,7 @@ pub(super) async fn end_canary(
 ) -> Result<Response, Refusal> {
     let name = name_in(path)?;
     let asked: EndCanary = read(&state, &headers, body).await?;
-    let actor = actor(&authorized, asked.reason);
+    let actor = actor(&authorized, asked.reason)?;
     let moved = state
         .runtime
         .end_canary(&name, asked.action == CanaryEnd::Promote, &actor)
@@ -105,7 +106,7 @@ pub(super) async fn delete(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Refusal> {
     let name = name_in(path)?;
-    let actor = actor(&authorized, None);
+    let actor = actor(&authorized, None)?;
     let moved = state
         .runtime
         .delete(&name, &actor)
@@ -114,11 +115,24 @@ pub(super) async fn delete(
     Ok(json(&moved))
 }
 
-fn actor(authorized: &Authorized, reason: Option<String>) -> Actor {
-    Actor {
+/// The longest reason that is kept, in bytes; it stays in the history for ever.
+const LONGEST_REASON: usize = 1_000;
+
+/// Who changes something, and why.
+pub(super) fn actor(authorized: &Authorized, reason: Option<String>) -> Result<Actor, Refusal> {
+    if reason
+        .as_ref()
+        .is_some_and(|reason| reason.len() > LONGEST_REASON)
+    {
+        let message = format!("a reason has at most {LONGEST_REASON} bytes");
+        return Err(
+            Refusal::http(StatusCode::BAD_REQUEST, &message).with_detail("constraint", "reason")
+        );
+    }
+    Ok(Actor {
         subject: authorized.caller().subject().to_owned(),
         reason,
-    }
+    })
 }
 
 async fn read<T: DeserializeOwned>(

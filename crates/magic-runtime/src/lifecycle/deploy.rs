@@ -5,7 +5,7 @@
 //! their own: a client that goes away leaves a deploy that is finished or
 //! refused, and never one that hangs.
 
-use super::{Actor, Lifecycle, examples, follow, refusal};
+use super::{Actor, Lifecycle, Prepared, examples, follow, refusal};
 use crate::bundle::Bundle;
 use crate::deploy::{self as trial, Deployed, Source, Under};
 use crate::registry::Origin;
@@ -123,13 +123,16 @@ pub(crate) async fn introduce(
             warnings: bundle.contract().warnings.clone(),
         });
     }
-    Err(Failure::new(
+    Err(other_content(&name_of(&bundle), &number))
+}
+
+fn other_content(name: &str, number: &str) -> Failure {
+    Failure::new(
         ErrorCode::VersionConflict,
         format!(
-            "version {number} of {} is deployed already with other content; a version keeps its content for ever, so give it a new number",
-            name_of(&bundle)
+            "version {number} of {name} is deployed already with other content; a version keeps its content for ever, so give it a new number"
         ),
-    ))
+    )
 }
 
 fn name_of(bundle: &Bundle) -> String {
@@ -145,13 +148,7 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
             let _ = progress.send(step);
         }
     };
-    if shared.is_draining() {
-        return Err(Failure::new(
-            ErrorCode::DeploymentFailed,
-            "the runtime is shutting down; deploy to another node, or when it is back",
-        )
-        .with_reason(Reason::Store));
-    }
+    refuse_while_draining(shared)?;
     let DeployOrder {
         bundle,
         share,
@@ -180,6 +177,7 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
             ),
         ));
     }
+    let _turn = lifecycle.turns.take(&name).await?;
     let packed = as_stored(lifecycle, &bundle, packed).await?;
     if !allow_breaking {
         refuse_breaking(lifecycle, &bundle).await?;
@@ -210,33 +208,54 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
             error_margin: margin,
         }),
     };
+    // The runtime may have begun to end meanwhile, and what is committed is served.
+    refuse_while_draining(shared)?;
     let record = record(&version, share, allow_breaking, &actor);
     shared.announce("deploy", &record).await?;
-    lifecycle
-        .state
-        .put_bundle(&packed)
-        .await
-        .map_err(|error| refusal::of_state(&error))?;
-    lifecycle
-        .prepared()
-        .insert((name.clone(), number.clone()), deployment);
-    let committed = lifecycle.state.deploy(&new, placement).await;
+    let prepared = Prepared {
+        controller: name.clone(),
+        version: number.clone(),
+        digest: new.digest.clone(),
+        packages_digest: new.packages_digest.clone(),
+    };
+    lifecycle.prepared().insert(prepared.clone(), deployment);
+    let committed = match lifecycle.state.put_bundle(&packed).await {
+        Ok(_) => lifecycle.state.deploy(&new, placement).await,
+        Err(error) => Err(DeploymentError::State(error)),
+    };
     let outcome = match committed {
         Ok(outcome) => outcome,
         Err(error) => {
-            lifecycle.prepared().remove(&(name, number));
-            return Err(refusal::of_deployment(&error));
+            lifecycle.prepared().remove(&prepared);
+            let failure = refusal::of_deployment(&error);
+            // What was announced has an end; a log that does not take it says so itself.
+            let _ = shared
+                .record_durably(&refusal::recorded(record, &failure))
+                .await;
+            return Err(failure);
         }
     };
     tell(Step::Stored);
     let followed = follow(shared).await;
-    lifecycle.prepared().remove(&(name, number));
+    lifecycle.prepared().remove(&prepared);
     shared
         .record_durably(&record.with_field("changed", outcome.changed))
         .await?;
-    followed.map_err(|error| not_yet(&refusal::of_state(&error)))?;
+    refusal::unless_served(lifecycle, &name, followed)?;
     tell(Step::Switched);
     Ok(Deployed::of(&version, outcome.changed))
+}
+
+fn refuse_while_draining(shared: &Shared) -> Result<(), Failure> {
+    if !shared.is_draining() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ErrorCode::DeploymentFailed,
+        "the runtime is shutting down; deploy to another node, or when it is back",
+    )
+    .with_reason(Reason::Draining)
+    .with_detail("retriable", json!(true)))
 }
 
 /// Packs the files: what is stored is ours, byte for byte, whoever packed what
@@ -261,9 +280,12 @@ async fn as_stored(
 ) -> Result<Vec<u8>, Failure> {
     let contract = bundle.contract();
     let (name, number) = (contract.name.as_str(), contract.version.to_string());
-    let Ok((stored, _)) = lifecycle.state.version(name, &number).await else {
-        // New, or not to be known now; the commit decides.
-        return Ok(packed);
+    let stored = match lifecycle.state.version(name, &number).await {
+        Ok((stored, _)) => stored,
+        Err(DeploymentError::NoSuchController { .. } | DeploymentError::NoSuchVersion { .. }) => {
+            return Ok(packed);
+        }
+        Err(error) => return Err(refusal::of_deployment(&error)),
     };
     if stored.placed.digest == bundle_digest(&packed) {
         return Ok(packed);
@@ -278,7 +300,10 @@ async fn as_stored(
         let same = Bundle::from_archive(&kept.bytes).is_ok_and(|kept| kept.digest() == digest);
         same.then_some(kept.bytes)
     });
-    Ok(same.await.ok().flatten().unwrap_or(packed))
+    same.await
+        .ok()
+        .flatten()
+        .ok_or_else(|| other_content(contract.name.as_str(), &number))
 }
 
 /// Compares with the version that is active now.
@@ -339,15 +364,4 @@ fn record(version: &Version, share: Share, allow_breaking: bool, actor: &Actor) 
         Some(reason) => record.with_field("why", reason.clone()),
         None => record,
     }
-}
-
-/// It is deployed, but this node does not serve it.
-fn not_yet(failure: &Failure) -> Failure {
-    Failure::new(
-        ErrorCode::DeploymentFailed,
-        "the version is deployed and this node serves it as soon as it can read the runtime's state again",
-    )
-    .with_reason(Reason::Rollout)
-    .with_detail("deployed", json!(true))
-    .with_internal(failure.internal.as_deref().unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 //! Making the registry show what the state says.
 
-use super::{Lifecycle, refusal};
+use super::{Lifecycle, Prepared, refusal};
 use crate::bundle::Bundle;
 use crate::canary::Trial;
 use crate::deploy::{self as trial, Source, Under};
@@ -66,16 +66,19 @@ pub(crate) async fn follow(shared: &Arc<Shared>) -> Result<(), StateError> {
                 lifecycle.troubles().remove(&row.controller);
             }
             Err(failure) => {
-                tracing::error!(
-                    controller = row.controller,
-                    version = row.active.version,
-                    code = failure.code.as_str(),
-                    internal = failure.internal,
-                    "cannot be served as deployed: {}",
-                    failure.message
-                );
                 let why = format!("{} {}", failure.code.as_str(), failure.message);
-                lifecycle.troubles().insert(row.controller.clone(), why);
+                let told = lifecycle
+                    .troubles()
+                    .insert(row.controller.clone(), why.clone());
+                // It is tried again every few seconds, and told once.
+                if told.as_ref() != Some(&why) {
+                    tracing::error!(
+                        controller = row.controller,
+                        version = row.active.version,
+                        internal = failure.internal,
+                        "cannot be served as deployed: {why}"
+                    );
+                }
             }
         }
     }
@@ -129,8 +132,7 @@ async fn obtain(
     {
         return Ok(same.clone());
     }
-    let key = (name.to_owned(), placed.version.clone());
-    if let Some(tried) = lifecycle.prepared().remove(&key) {
+    if let Some(tried) = lifecycle.prepared().remove(&Prepared::new(name, placed)) {
         return Ok(tried);
     }
     load(shared, lifecycle, placed, warm).await

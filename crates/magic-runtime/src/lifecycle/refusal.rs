@@ -1,6 +1,8 @@
 //! What the state says, as the catalogue has it.
 
+use super::Lifecycle;
 use magic_contract::{ErrorCode, Failure, Reason};
+use magic_store::Record;
 use magic_store::state::{BundleError, DeploymentError, StateError};
 use serde_json::json;
 
@@ -71,4 +73,42 @@ pub(super) fn of_deployment(error: &DeploymentError) -> Failure {
         .with_reason(Reason::Store)
         .with_internal(error.to_string()),
     }
+}
+
+/// The state has a change; whether this node serves it.
+///
+/// # Errors
+///
+/// E4005 with `deployed`, when the other nodes may serve what this one cannot.
+pub(super) fn unless_served(
+    lifecycle: &Lifecycle,
+    name: &str,
+    followed: Result<(), StateError>,
+) -> Result<(), Failure> {
+    if let Err(error) = followed {
+        return Err(not_served(
+            "the change is made, and this node follows it as soon as it can read the runtime's state again",
+        )
+        .with_internal(error.to_string()));
+    }
+    match lifecycle.trouble_of(name) {
+        Some(why) => Err(not_served(format!(
+            "the change is made, but this node cannot follow it and serves {name} as before: {why}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn not_served(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorCode::DeploymentFailed, message)
+        .with_reason(Reason::Rollout)
+        .with_detail("deployed", json!(true))
+}
+
+/// The record of a change that was announced and then refused.
+pub(super) fn recorded(record: Record, failure: &Failure) -> Record {
+    record
+        .with_field("changed", false)
+        .with_field("refused", failure.code.as_str())
+        .with_field("message", failure.message.clone())
 }

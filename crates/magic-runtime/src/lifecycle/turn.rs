@@ -1,7 +1,7 @@
 //! Pointers that move without anything new: roll back, delete, and the end of
 //! a canary.
 
-use super::{Actor, follow, refusal};
+use super::{Actor, Lifecycle, Prepared, follow, refusal};
 use crate::canary::Trial;
 use crate::registry::without_v;
 use crate::runtime::Shared;
@@ -33,6 +33,15 @@ pub(crate) async fn roll_back(
 ) -> Result<Moved, Failure> {
     let lifecycle = super::of(shared)?;
     let to = to.map(without_v);
+    if to.is_some_and(|to| !could_be_version(to)) {
+        return Err(Failure::new(
+            ErrorCode::UnknownController,
+            format!(
+                "{name} has no such version; GET /api/controllers/{name}/versions lists those there are"
+            ),
+        ));
+    }
+    let prepared = prepare(shared, lifecycle, name, to).await?;
     let record = record(Kind::Rollback, name, actor);
     let record = match to {
         Some(to) => record.with_field("to", to),
@@ -44,7 +53,60 @@ pub(crate) async fn roll_back(
         .state
         .roll_back(name, to, &actor.subject, reason)
         .await;
-    finish(shared, name, record, moved).await
+    let finished = finish(shared, name, record, moved).await;
+    if let Some(prepared) = prepared {
+        lifecycle.prepared().remove(&prepared);
+    }
+    finished
+}
+
+/// Loads where a roll-back is about to go, before the state says so: a version
+/// whose files this node cannot have any more is refused while nothing has
+/// changed, and one that it can have is warm when the pointer moves to it.
+async fn prepare(
+    shared: &Arc<Shared>,
+    lifecycle: &Lifecycle,
+    name: &str,
+    to: Option<&str>,
+) -> Result<Option<Prepared>, Failure> {
+    let snapshot = lifecycle
+        .state
+        .snapshot()
+        .await
+        .map_err(|error| refusal::of_state(&error))?;
+    // Whatever cannot be found here is the operation's to refuse.
+    let row = snapshot
+        .deployments
+        .iter()
+        .find(|row| row.controller == name);
+    let target = row.and_then(|row| to.or(row.previous.as_deref()));
+    let Some(target) = target else {
+        return Ok(None);
+    };
+    let Ok((stored, _)) = lifecycle.state.version(name, target).await else {
+        return Ok(None);
+    };
+    let serves = shared.registry.get(name).is_some_and(|serving| {
+        serving
+            .deployments()
+            .any(|one| one.contract().version.to_string() == target)
+    });
+    if serves {
+        return Ok(None);
+    }
+    let deployment = follow::load(shared, lifecycle, &stored.placed, true).await?;
+    let prepared = Prepared::new(name, &stored.placed);
+    lifecycle.prepared().insert(prepared.clone(), deployment);
+    Ok(Some(prepared))
+}
+
+/// Whether a text from outside is worth asking for and repeating.
+pub(super) fn could_be_version(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 128
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-+".contains(&byte))
 }
 
 /// Takes a controller out of service on every node.
@@ -142,9 +204,11 @@ pub(crate) async fn take_canary_back(
         subject: "runtime".to_owned(),
         reason: Some(why),
     };
-    end_canary_of(shared, name, &version, false, &actor)
-        .await
-        .map(drop)
+    match end_canary_of(shared, name, &version, false, &actor).await {
+        // Another node, or somebody, was faster.
+        Err(failure) if failure.code != ErrorCode::DeploymentFailed => Ok(()),
+        ended => ended.map(drop),
+    }
 }
 
 /// Serves what the state says now, and records that it does.
@@ -154,12 +218,22 @@ async fn finish(
     record: Record,
     moved: Result<Outcome, DeploymentError>,
 ) -> Result<Moved, Failure> {
-    let outcome = moved.map_err(|error| refusal::of_deployment(&error))?;
+    let outcome = match moved {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            let failure = refusal::of_deployment(&error);
+            // What was announced has an end; a log that does not take it says so itself.
+            let _ = shared
+                .record_durably(&refusal::recorded(record, &failure))
+                .await;
+            return Err(failure);
+        }
+    };
     let followed = follow(shared).await;
     let mut record = record.with_field("changed", outcome.changed);
     record.version.clone_from(&outcome.active);
     shared.record_durably(&record).await?;
-    followed.map_err(|error| refusal::of_state(&error))?;
+    refusal::unless_served(super::of(shared)?, name, followed)?;
     Ok(Moved {
         name: name.to_owned(),
         version: outcome.active,

@@ -52,5 +52,25 @@ pub(crate) async fn run(
         ]);
     }
     output.data(&table.trim_fmt())?;
+    let history = answer["history"].as_array();
+    let Some(history) = history.filter(|history| !history.is_empty()) else {
+        return Ok(Ended::Done);
+    };
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["EVENT", "VERSION", "REPLACED", "AT", "BY", "WHY"]);
+    for event in history {
+        let text = |member: &str| escaped(event[member].as_str().unwrap_or("-"));
+        table.add_row([
+            text("event"),
+            text("version"),
+            text("replaced"),
+            text("at"),
+            text("by"),
+            text("reason"),
+        ]);
+    }
+    output.data("")?;
+    output.data(&table.trim_fmt())?;
     Ok(Ended::Done)
 }
