@@ -55,6 +55,11 @@ impl Postgres {
         format!("postgres://postgres@localhost:{port}/{database}?host={folder}")
     }
 
+    /// The loopback port that it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The server's own socket.
     pub(crate) fn socket(&self) -> PathBuf {
         let name = format!(".s.PGSQL.{}", self.port);

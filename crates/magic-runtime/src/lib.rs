@@ -67,4 +67,4 @@ pub use runtime::{Runtime, StartError};
 pub use sdk::SdkError;
 pub use self_test::{Attempt, LayerState, SelfTest};
 pub use services::Services;
-pub use summary::{CanarySummary, ControllerDetail, ControllerSummary, Readiness};
+pub use summary::{CanarySummary, ControllerDetail, ControllerSummary, Readiness, Unserved};

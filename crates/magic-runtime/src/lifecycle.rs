@@ -30,6 +30,7 @@ pub(crate) use versions::{pinned, unserved, versions};
 
 use crate::deployment::Deployment;
 use crate::runtime::Shared;
+use crate::summary::Unserved;
 use magic_contract::Failure;
 use magic_store::state::{Placed, State};
 use std::collections::BTreeMap;
@@ -109,10 +110,13 @@ impl Lifecycle {
     }
 
     /// Why controllers are not served as the state says, by their names.
-    pub(crate) fn told_troubles(&self) -> Vec<String> {
+    pub(crate) fn unserved(&self) -> Vec<Unserved> {
         self.troubles()
             .iter()
-            .map(|(name, why)| format!("{name} is not served as deployed: {why}"))
+            .map(|(name, why)| Unserved {
+                name: name.clone(),
+                why: why.clone(),
+            })
             .collect()
     }
 }

@@ -16,7 +16,7 @@ use crate::request::{Answer, Failed, Request};
 use crate::sdk::{self, SdkError};
 use crate::self_test::{self, SelfTest};
 use crate::services::Working;
-use crate::summary::{ControllerDetail, ControllerSummary, Readiness};
+use crate::summary::{ControllerDetail, ControllerSummary, Readiness, Unserved};
 use crate::template::Template;
 use crate::triggers::{self, Triggers};
 use crate::version::{self, Version};
@@ -375,7 +375,7 @@ impl Runtime {
     /// # Errors
     ///
     /// E4005 if the state cannot be read now. A controller that cannot be served
-    /// is no error; [`Runtime::readiness`] tells of it.
+    /// is no error; [`Runtime::unserved`] tells of it.
     pub async fn start_following(&self) -> Result<(), Failure> {
         lifecycle::start(&self.shared).await
     }
@@ -410,6 +410,12 @@ impl Runtime {
             .iter()
             .map(|serving| ControllerSummary::of(serving))
             .collect()
+    }
+
+    /// The controllers that this node cannot serve as they are deployed.
+    pub fn unserved(&self) -> Vec<Unserved> {
+        let lifecycle = self.shared.lifecycle.as_ref();
+        lifecycle.map(Lifecycle::unserved).unwrap_or_default()
     }
 
     /// One controller in service.
@@ -496,7 +502,6 @@ impl Runtime {
     /// Whether requests are served, and if not, why.
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
-        let mut notes = Vec::new();
         if self.shared.is_draining() {
             reasons.push("draining".to_owned());
         }
@@ -516,13 +521,9 @@ impl Runtime {
                 );
             }
         }
-        if let Some(lifecycle) = &self.shared.lifecycle {
-            notes = lifecycle.told_troubles();
-        }
         Readiness {
             ready: reasons.is_empty(),
             reasons,
-            notes,
         }
     }
 

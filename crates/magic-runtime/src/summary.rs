@@ -53,9 +53,15 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not.
     pub reasons: Vec<String>,
-    /// What is wrong without keeping others from being served.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+}
+
+/// A controller that this node cannot serve as it is deployed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Unserved {
+    /// Its name.
+    pub name: String,
+    /// Code and message of what keeps it from being served.
+    pub why: String,
 }
 
 impl ControllerSummary {

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use magic_runtime::{ControllerSummary, Unserved};
 use serde::Serialize;
 
 use super::json;
@@ -9,8 +10,11 @@ use crate::auth::authorize::Authorized;
 use crate::state::ApiState;
 
 #[derive(Serialize)]
-struct Controllers<T> {
-    controllers: T,
+struct Controllers {
+    controllers: Vec<ControllerSummary>,
+    /// Those that are deployed and that this node cannot serve so, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unserved: Vec<Unserved>,
 }
 
 /// All controllers in the caller's scope, by name.
@@ -19,5 +23,10 @@ pub(super) async fn list(State(state): State<ApiState>, authorized: Authorized) 
     let scope = authorized.caller().scope();
     controllers.retain(|controller| scope.covers(&controller.name));
     controllers.sort_by(|one, other| one.name.cmp(&other.name));
-    json(&Controllers { controllers })
+    let mut unserved = state.runtime.unserved();
+    unserved.retain(|one| scope.covers(&one.name));
+    json(&Controllers {
+        controllers,
+        unserved,
+    })
 }

@@ -45,7 +45,15 @@ pub(crate) async fn run(
         .get("controllers")
         .and_then(Value::as_array)
         .unwrap_or(&empty);
-    if controllers.is_empty() {
+    let unserved = answer.get("unserved").and_then(Value::as_array);
+    for one in unserved.into_iter().flatten() {
+        output.talk(&format!(
+            "{} is not served here as it is deployed: {}",
+            shown(one.get("name")),
+            shown(one.get("why"))
+        ));
+    }
+    if controllers.is_empty() && unserved.is_none() {
         output.talk("nothing is deployed; make a controller with: magic new controller NAME");
         return Ok(Ended::Done);
     }
