@@ -64,10 +64,10 @@ pub(super) fn pool(options: PgConnectOptions, size: u32, timeout: Duration) -> P
         .connect_lazy_with(options)
 }
 
-/// A role that is called `magic` has the runtime's own schema first in its search
+/// A role that is called as one of the runtime's own schemas has it first in its search
 /// path, under `"$user"`, and bare names would mean the runtime's tables.
 const OWN_SCHEMA_OUT: &str = "SELECT set_config('search_path', 'public', false)
-    WHERE current_user = 'magic' OR 'magic' = ANY (current_schemas(false))";
+    WHERE current_user IN ('magic', 'magic_state') OR current_schemas(false) && '{magic,magic_state}'::name[]";
 
 /// Settings that cannot be sent with the start of a session everywhere: a pooler
 /// in between may refuse `options`.
@@ -89,9 +89,10 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::E
 const ROLE_CHECK: &str = "\
 SELECT r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls,
        pg_has_role(r.oid, current_user, 'MEMBER'),
-       has_schema_privilege(r.oid, 'magic', 'USAGE') OR has_schema_privilege(r.oid, 'magic', 'CREATE')
-         OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'magic'::regnamespace AND c.relkind IN ('r', 'p', 'v')
-           AND has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')),
+       (SELECT min(n.nspname)::text FROM pg_namespace n WHERE n.nspname IN ('magic', 'magic_state')
+         AND (has_schema_privilege(r.oid, n.oid, 'USAGE') OR has_schema_privilege(r.oid, n.oid, 'CREATE')
+           OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v')
+             AND has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')))),
        EXISTS (SELECT FROM pg_roles p WHERE p.rolname IN ('pg_read_server_files', 'pg_write_server_files',
            'pg_execute_server_program', 'pg_signal_backend') AND pg_has_role(r.oid, p.oid, 'MEMBER')),
        NOT pg_has_role(current_user, r.oid, 'MEMBER'),
@@ -137,9 +138,12 @@ pub(super) async fn check_raw_role(
             "the role {name} is the runtime's own role {user}, or a member of it; create one of its own: CREATE ROLE magic_raw NOLOGIN"
         ));
     }
-    if read(2)? {
+    let reached: Option<String> = row
+        .try_get(2)
+        .map_err(|source| DatabaseError::Schema { source })?;
+    if let Some(schema) = reached {
         return refuse(format!(
-            "the role {name} can reach the runtime's own tables; type: REVOKE ALL ON SCHEMA magic FROM {name}, PUBLIC; REVOKE ALL ON ALL TABLES IN SCHEMA magic FROM {name}, PUBLIC"
+            "the role {name} can reach the runtime's own tables; type: REVOKE ALL ON SCHEMA {schema} FROM {name}, PUBLIC; REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {name}, PUBLIC"
         ));
     }
     if read(3)? {

@@ -8,8 +8,9 @@ use crate::call::Call;
 use crate::problem;
 use magic_contract::{Failure, TableName, Target};
 
-/// The schema of PostgreSQL that holds the runtime's own tables.
-pub(super) const OWN_SCHEMA: &str = "magic";
+/// The schemas of PostgreSQL that hold the runtime's own tables: the broker's, and those of the
+/// runtime's state, which an operator may have put into the same database.
+pub(super) const OWN_SCHEMAS: [&str; 2] = ["magic", "magic_state"];
 
 /// How the runtime's own tables begin in SQLite, which has no schemas.
 pub(super) const OWN_PREFIX: &str = "magic_";
@@ -102,7 +103,10 @@ pub(super) fn reserved(
                 || schema.eq_ignore_ascii_case("information_schema")
             {
                 Some("the database's own tables")
-            } else if schema.eq_ignore_ascii_case(OWN_SCHEMA) {
+            } else if OWN_SCHEMAS
+                .iter()
+                .any(|own| schema.eq_ignore_ascii_case(own))
+            {
                 Some("the runtime's own tables")
             } else {
                 None

@@ -28,7 +28,7 @@ pub(super) async fn table(connection: &mut PgConnection, name: &str) -> Result<F
         return Ok(Found::Nothing);
     };
     // Also when a search path that nobody expected leads there.
-    if found_schema == target::OWN_SCHEMA {
+    if target::OWN_SCHEMAS.contains(&found_schema.as_str()) {
         return Ok(Found::Nothing);
     }
     if is_default && schema.is_some() {
@@ -128,7 +128,7 @@ pub(super) async fn names(
            ELSE n.nspname::text || '.' || c.relname::text END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND n.nspname !~ '^pg_' \
-         AND n.nspname NOT IN ('information_schema', 'magic') \
+         AND n.nspname NOT IN ('information_schema', 'magic', 'magic_state') \
          AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
          ORDER BY 1 LIMIT $1",
     )

@@ -83,6 +83,9 @@ fn what_is_refused() {
         ("SELECT * FROM information_schema.tables", "reserved-table"),
         ("SELECT * FROM magic.outbox", "reserved-table"),
         ("SELECT * FROM \"magic\".outbox", "reserved-table"),
+        ("SELECT * FROM magic_state.api_keys", "reserved-table"),
+        ("SELECT * FROM \"magic_state\".api_keys", "reserved-table"),
+        ("UPDATE magic_state.deployments SET a = 1", "reserved-table"),
         ("SELECT (SELECT 1 FROM pg_authid LIMIT 1)", "reserved-table"),
         (
             "SELECT 1 WHERE EXISTS (SELECT 1 FROM t JOIN pg_authid ON true)",
