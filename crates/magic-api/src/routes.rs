@@ -27,9 +27,11 @@ mod controller;
 mod controllers;
 mod deploy;
 mod execute;
+mod executions;
 mod health;
 mod keys;
 mod logs;
+mod nodes;
 mod policy;
 mod policy_explain;
 mod readyz;
@@ -104,6 +106,18 @@ pub static ROUTES: &[Route] = &[
         path: "/api/controllers/{controller}/logs",
         role: Role::Read,
         handler: || get(logs::logs),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/executions/{request_id}",
+        role: Role::Read,
+        handler: || get(executions::show),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/nodes",
+        role: Role::Read,
+        handler: || get(nodes::list),
     },
     Route {
         method: Method::GET,

@@ -7,9 +7,10 @@
 //! is killed as a whole.
 
 use crate::admission::Permit;
+use crate::history::Draft;
 use crate::leaves::Leaves;
 use crate::process::Process;
-use magic_sandbox::Leaf;
+use magic_sandbox::{Lap, Leaf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -43,18 +44,23 @@ impl Cleaner {
         }
     }
 
-    /// Ends a worker. Its share of the permit is given back when it is gone.
+    /// Ends a worker. Its share of the permit is given back when it is gone, and
+    /// what its group has used is told to the draft of its request.
     pub(crate) fn worker(
         &self,
         process: Arc<Process>,
         leaf: Option<Leaf>,
         permit: Option<Arc<Permit>>,
+        draft: Option<Arc<Draft>>,
     ) {
         let leaves = self.leaves.clone();
         self.tasks.spawn_on(
             async move {
-                end(&process, leaf, &leaves).await;
+                let used = end(&process, leaf, &leaves).await;
                 drop(permit);
+                if let (Some(draft), Some(used)) = (draft, used) {
+                    draft.used(used);
+                }
             },
             &self.handle,
         );
@@ -88,7 +94,8 @@ impl Cleaner {
     }
 }
 
-async fn end(process: &Arc<Process>, leaf: Option<Leaf>, leaves: &Arc<Leaves>) {
+/// Ends everything; what its group has used, if it had one.
+async fn end(process: &Arc<Process>, leaf: Option<Leaf>, leaves: &Arc<Leaves>) -> Option<Lap> {
     // Through its descriptor and not through the group: that waits for nobody,
     // and most workers have started nothing that would be left.
     process.kill();
@@ -96,13 +103,17 @@ async fn end(process: &Arc<Process>, leaf: Option<Leaf>, leaves: &Arc<Leaves>) {
         if !process.ended_within(PATIENCE).await {
             tracing::error!("a process has not ended {PATIENCE:?} after its SIGKILL");
         }
-        return;
+        return None;
     };
     if only_one_counts(&leaf) {
         process.ended_within(ALONE).await;
         for _ in 0..LOOKS {
             match leaf.counted_tasks() {
-                Ok(Some(0)) => return leaves.give_back_empty(leaf),
+                Ok(Some(0)) => {
+                    let used = leaf.lap();
+                    leaves.give_back_empty(leaf);
+                    return Some(used);
+                }
                 // The kernel counts a process for a moment after it has told its end.
                 Ok(Some(1)) => tokio::time::sleep(LOOK_AGAIN).await,
                 _ => break,
@@ -115,11 +126,16 @@ async fn end(process: &Arc<Process>, leaf: Option<Leaf>, leaves: &Arc<Leaves>) {
         if let Err(error) = &killed {
             tracing::error!(%error, "a control group could not be emptied");
         }
+        // Whoever gets the group next begins to count here.
+        let used = leaf.lap();
         leaves.give_back(leaf);
+        used
     });
-    if killing.await.is_err() || !process.ended_within(PATIENCE).await {
+    let killed = killing.await;
+    if killed.is_err() || !process.ended_within(PATIENCE).await {
         tracing::error!("a process has not ended {PATIENCE:?} after its SIGKILL");
     }
+    killed.ok()
 }
 
 /// Whether there is nobody to end but the worker itself.

@@ -11,6 +11,7 @@ use crate::capture::Source;
 use crate::closing::{Closing, Open};
 use crate::deployment::Deployment;
 use crate::execution::{self, Job, Surrounded};
+use crate::history::Draft;
 use crate::idempotency::{self, Named};
 use crate::lifecycle;
 use crate::outcome::{self, Returned};
@@ -46,11 +47,13 @@ pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Ans
     let arrived = Instant::now();
     let mut version = None;
     let mut tried = None;
+    let mut draft = None;
     let outcome = async {
         let chosen = choose(shared, &request).await?;
         tried = chosen.tried;
         let deployment = chosen.deployment;
         version = Some(deployment.version.clone());
+        draft = begin(shared, &request, &deployment.version, arrived);
         if shared.is_draining() {
             return Err(
                 Failure::new(ErrorCode::NoCapacity, "the runtime is shutting down")
@@ -58,13 +61,32 @@ pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Ans
             );
         }
         let permit = deployment.admission.enter().await?;
-        steps(shared, &request, &deployment, permit, arrived).await
+        let draft = draft.as_ref();
+        steps(shared, &request, &deployment, permit, arrived, draft).await
     };
     let outcome = outcome.await;
     if let Some((trial, side)) = tried {
         judge_canary(shared, &request.controller, &trial, side, &outcome);
     }
-    conclude(&request, version.as_deref(), arrived, outcome)
+    conclude(
+        &request,
+        version.as_deref(),
+        arrived,
+        outcome,
+        draft.as_deref(),
+    )
+}
+
+/// Begins to tell of an execution, where that is kept.
+fn begin(
+    shared: &Shared,
+    request: &Request,
+    version: &Version,
+    arrived: Instant,
+) -> Option<Arc<Draft>> {
+    let history = shared.history.as_ref()?;
+    let (id, caller) = (&request.request_id, &request.caller.subject);
+    Some(Draft::new(history, id, version, caller, arrived))
 }
 
 /// Finds what serves the request: in memory, or, if it insists on a version that
@@ -144,8 +166,11 @@ pub(crate) async fn invoke_on(
     request: Request,
 ) -> Result<Answer, Failed> {
     let arrived = Instant::now();
-    let outcome = steps(shared, &request, deployment, permit, arrived).await;
-    conclude(&request, Some(&deployment.version), arrived, outcome)
+    let draft = begin(shared, &request, &deployment.version, arrived);
+    let told = draft.as_ref();
+    let outcome = steps(shared, &request, deployment, permit, arrived, told).await;
+    let version = Some(&*deployment.version);
+    conclude(&request, version, arrived, outcome, draft.as_deref())
 }
 
 #[expect(
@@ -157,8 +182,13 @@ fn conclude(
     version: Option<&Version>,
     arrived: Instant,
     outcome: Result<Output, Failure>,
+    draft: Option<&Draft>,
 ) -> Result<Answer, Failed> {
     let duration = arrived.elapsed();
+    if let Some(draft) = draft {
+        let code = outcome.as_ref().err().map_or("ok", |f| f.code.as_str());
+        draft.outcome(code, duration);
+    }
     let controller = version.map(|version| version.contract.name.to_string());
     let caller = &request.caller.subject;
     match outcome {
@@ -207,6 +237,7 @@ async fn steps(
     deployment: &Deployment,
     permit: Permit,
     arrived: Instant,
+    draft: Option<&Arc<Draft>>,
 ) -> Result<Output, Failure> {
     let version = deployment.version.clone();
     let body = read_body(&request.body).await?;
@@ -215,6 +246,9 @@ async fn steps(
         Named::First(claim) => Some(claim),
         Named::Again(stored) => {
             stored.record(shared, request);
+            if let Some(draft) = draft {
+                draft.replayed(&stored.request_id);
+            }
             return Ok(Output {
                 result: stored.result,
                 request_id: stored.request_id,
@@ -247,7 +281,7 @@ async fn steps(
     let timeout = version.contract.resources.timeout;
     let latest = tokio::time::Instant::now() + patience + timeout;
     let capabilities = Arc::new(shared.capabilities(&version, request, latest));
-    let sinks = Arc::new(Sinks::new(
+    let sinks = Sinks::new(
         Source {
             request_id: Some(request.request_id.clone()),
             ..version.source()
@@ -259,7 +293,8 @@ async fn steps(
             .as_ref()
             .map(|services| services.audit.clone()),
         request.caller.subject.clone(),
-    ));
+    );
+    let sinks = Arc::new(sinks.telling(draft.cloned()));
     let closing = Closing::new(Open {
         shared: shared.clone(),
         _permit: permit.clone(),
@@ -274,6 +309,7 @@ async fn steps(
         // Waiting for a worker is not the controller's time.
         let deadline = tokio::time::Instant::now() + timeout;
         worker.permit = Some(permit);
+        worker.draft = draft.cloned();
         let around = Surrounded {
             version: &version,
             launcher: &shared.launcher,

@@ -22,6 +22,7 @@ mod deploy;
 mod deployment;
 mod execution;
 mod folder;
+mod history;
 mod idempotency;
 mod interpreter;
 mod invoke;
@@ -55,6 +56,7 @@ mod worker;
 pub use bundle::{Bundle, is_contract};
 pub use control::{Entry, EntryKind};
 pub use deploy::{Deployed, Inspection};
+pub use history::{AuditHead, KeptLogLine, KeptLogs, NodeSummary, Retention};
 pub use interpreter::{Interpreter, InterpreterError};
 pub use lifecycle::{
     Actor, DeployOrder, EventSummary, Moved, Share, Step, VersionSummary, Versions,

@@ -14,7 +14,7 @@
 mod deploy;
 mod examples;
 mod follow;
-mod refusal;
+pub(crate) mod refusal;
 mod turn;
 mod turns;
 mod versions;

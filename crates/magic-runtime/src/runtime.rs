@@ -4,6 +4,7 @@ use crate::bundle::{Bundle, keep};
 use crate::cleanup::Cleaner;
 use crate::deploy::{self, Deployed, Inspection};
 use crate::deployment::Deployment;
+use crate::history::{self, History, KeptLogs, NodeSummary};
 use crate::interpreter::{Interpreter, InterpreterError};
 use crate::launcher::Launcher;
 use crate::leaves::Leaves;
@@ -27,6 +28,7 @@ use magic_contract::{
     CapabilityKind, ErrorCode, Explanation, Failure, NamedTarget, Policy, Reason,
 };
 use magic_sandbox::{GroupError, Groups, Level, Spawner};
+use magic_store::state::Execution;
 use magic_store::{Kind, Record, RunLogLimits, RunLogs};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) services: Option<Working>,
     /// What is deployed, by the state; without one, only folders are served.
     pub(crate) lifecycle: Option<Lifecycle>,
+    /// What is kept of the past, in the state.
+    pub(crate) history: Option<Arc<History>>,
     /// What starts controllers besides HTTP.
     pub(crate) triggers: Triggers,
     /// What requests still do when nobody waits for them any more.
@@ -234,6 +238,15 @@ impl Runtime {
         let layers = levels::of(&policy);
         let leaves = Arc::new(Leaves::new(groups(layers.cgroup_limits)?));
         let places = Arc::new(Semaphore::new(limits.total_concurrency as usize));
+        let history = services.as_ref().and_then(|services| {
+            let state = services.state.clone()?;
+            let node = services.node.clone();
+            Some(Arc::new(History::new(state, node, services.retention)))
+        });
+        let logs = match &history {
+            Some(history) => RunLogs::with_outlet(RunLogLimits::default(), history.outlet()),
+            None => RunLogs::new(RunLogLimits::default()),
+        };
         let launcher = Launcher {
             spawner: Spawner::start().map_err(StartError::Spawner)?,
             cleaner: Cleaner::new(leaves.clone()),
@@ -241,7 +254,7 @@ impl Runtime {
             interpreter,
             sdk,
             layers,
-            logs: RunLogs::new(RunLogLimits::default()),
+            logs,
             privileged: rustix::process::geteuid().is_root(),
             exit_information: AtomicBool::new(false),
             next_uid: AtomicU32::new(first_uid(limits.uid_count)),
@@ -251,7 +264,11 @@ impl Runtime {
             let state = services.state.clone()?;
             Some(Lifecycle::new(state, services.node.clone()))
         });
+        if let (Some(history), Some(services)) = (&history, &services) {
+            history.start(services.audit.clone());
+        }
         let shared = Shared {
+            history,
             registry: Registry::default(),
             launcher: Arc::new(launcher),
             policies: Arc::new(PolicyCell::new(policy)),
@@ -494,7 +511,48 @@ impl Runtime {
         invoke::invoke(&self.shared, request).await
     }
 
-    /// What controllers wrote.
+    /// Kept lines of a controller, perhaps of one request, of all nodes in the
+    /// order in which they came: those after a number, or the last ones. At most
+    /// `limit`, and at most 1,000.
+    ///
+    /// # Errors
+    ///
+    /// E4005 while the state is away.
+    pub async fn kept_logs(
+        &self,
+        controller: &str,
+        request_id: Option<&str>,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<KeptLogs, Failure> {
+        history::logs(&self.shared, controller, request_id, after, limit).await
+    }
+
+    /// Ends when there may be new lines to read.
+    pub async fn wait_for_kept_logs(&self) {
+        history::wait_for_lines(&self.shared).await;
+    }
+
+    /// What became of a request, on whichever node it ran: the newest first, for
+    /// callers may use an identifier again.
+    ///
+    /// # Errors
+    ///
+    /// E4005 while the state is away.
+    pub async fn executions(&self, request_id: &str) -> Result<Vec<Execution>, Failure> {
+        history::executions(&self.shared, request_id).await
+    }
+
+    /// The nodes that share the state, this one included.
+    ///
+    /// # Errors
+    ///
+    /// E4005 while the state is away.
+    pub async fn nodes(&self) -> Result<Vec<NodeSummary>, Failure> {
+        history::nodes(&self.shared).await
+    }
+
+    /// What controllers wrote on this node, as long as it is in memory.
     pub fn logs(&self) -> &RunLogs {
         &self.shared.launcher.logs
     }
@@ -521,9 +579,17 @@ impl Runtime {
                 );
             }
         }
+        let notes = self
+            .shared
+            .history
+            .as_ref()
+            .and_then(|history| history.told_losses())
+            .into_iter()
+            .collect();
         Readiness {
             ready: reasons.is_empty(),
             reasons,
+            notes,
         }
     }
 
@@ -594,6 +660,9 @@ impl Runtime {
         }
         if let Some(services) = &self.shared.services {
             services.stop().await;
+            if let Some(history) = &self.shared.history {
+                history.stop(&services.audit).await;
+            }
         }
         if let Some(lifecycle) = &self.shared.lifecycle {
             lifecycle.state.close().await;

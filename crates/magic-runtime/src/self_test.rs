@@ -188,7 +188,7 @@ async fn execute(launcher: &Arc<Launcher>) -> Result<(Report, Vec<Attempt>), Str
         launcher.exit_information.store(kept, Ordering::Release);
     }
     if ended {
-        launcher.cleaner.worker(process, leaf, None);
+        launcher.cleaner.worker(process, leaf, None, None);
     } else {
         launcher.cleaner.template(process, leaf);
     }

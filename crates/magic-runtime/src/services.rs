@@ -1,6 +1,7 @@
 //! What a runtime that serves has beside its sandbox: back ends, and the log of
 //! what was done with them.
 
+use crate::history::Retention;
 use magic_broker::db::Idempotency;
 use magic_broker::{Backends, Deliverer};
 use magic_store::state::State;
@@ -21,6 +22,8 @@ pub struct Services {
     pub state: Option<State>,
     /// This node's name.
     pub node: String,
+    /// How long what is kept of the past is kept.
+    pub retention: Retention,
 }
 
 /// Services at work.

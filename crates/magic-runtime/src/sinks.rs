@@ -6,6 +6,7 @@
 //! the run log gets a line for people, for as long as it is kept.
 
 use crate::capture::{self, Source};
+use crate::history::Draft;
 use magic_broker::secrets::Redactor;
 use magic_broker::{AuditSink, CallRecord, Durable, Ending, Intent, LogLevel, LogSink};
 use magic_contract::{ErrorCode, Failure, Reason, RuleReference};
@@ -13,7 +14,7 @@ use magic_store::{
     AuditFailed, AuditLog, Decision, Kind, Level, Record, Rule, RunLogs, Stream, Ticket,
 };
 use serde_json::{Map, Value, json};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The sinks of one request.
@@ -25,6 +26,8 @@ pub(crate) struct Sinks {
     /// `None` where nothing is served, as in a self-test.
     pub(crate) audit: Option<AuditLog>,
     pub(crate) caller: String,
+    /// What is to be said of the execution.
+    draft: Option<Arc<Draft>>,
     recorded: Mutex<Recorded>,
 }
 
@@ -54,8 +57,14 @@ impl Sinks {
             redactor,
             audit,
             caller,
+            draft: None,
             recorded: Mutex::default(),
         }
+    }
+
+    /// These sinks, telling the draft as well.
+    pub(crate) fn telling(self, draft: Option<Arc<Draft>>) -> Self {
+        Self { draft, ..self }
     }
 
     /// How many capability calls were recorded.
@@ -100,6 +109,14 @@ impl Sinks {
         record.fields = facts;
         if let Some(reason) = failure.and_then(Failure::reason) {
             record.fields.insert("reason".to_owned(), json!(reason));
+        }
+        if let Some(draft) = &self.draft {
+            let mut facts = record.fields.clone();
+            self.redactor.members(&mut facts);
+            draft.facts(facts);
+            if ended.is_some() {
+                draft.outcome(record.code.as_deref().unwrap_or("ok"), duration);
+            }
         }
         self.append(record);
     }
@@ -214,6 +231,15 @@ impl AuditSink for Sinks {
             }
         }
         self.lock().calls += 1;
+        if let Some(draft) = &self.draft {
+            let method = record.method.clone().unwrap_or_default();
+            let code = match call.ending {
+                Ending::Failed(failure) => Some(failure.code.as_str()),
+                Ending::Performed | Ending::Unfinished => None,
+            };
+            let decision = if denied { "deny" } else { "allow" };
+            draft.call(method, call.duration, decision, code);
+        }
         self.tell(&call);
         self.append(record);
     }

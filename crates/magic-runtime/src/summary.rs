@@ -53,6 +53,9 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not.
     pub reasons: Vec<String>,
+    /// What is wrong without keeping requests from being served.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A controller that this node cannot serve as it is deployed.

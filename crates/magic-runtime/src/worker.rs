@@ -7,6 +7,7 @@
 //! done nothing but block.
 
 use crate::admission::Permit;
+use crate::history::Draft;
 use crate::launcher::Launcher;
 use crate::leaves::Leaves;
 use crate::process::Process;
@@ -42,6 +43,8 @@ pub(crate) struct Worker {
     pub(crate) template: Arc<Template>,
     /// Held until the process is gone.
     pub(crate) permit: Option<Arc<Permit>>,
+    /// Told what was used when it is.
+    pub(crate) draft: Option<Arc<Draft>>,
     leaf: Option<Leaf>,
     memory_kills_before: u64,
     /// Its number inside the namespace, where the template's word is needed.
@@ -133,6 +136,7 @@ impl Worker {
             outputs: Some((stdout, stderr)),
             template: template.clone(),
             permit: None,
+            draft: None,
             leaf,
             memory_kills_before,
             inner_pid,
@@ -195,9 +199,12 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.launcher
-            .cleaner
-            .worker(self.process.clone(), self.leaf.take(), self.permit.take());
+        self.launcher.cleaner.worker(
+            self.process.clone(),
+            self.leaf.take(),
+            self.permit.take(),
+            self.draft.take(),
+        );
     }
 }
 

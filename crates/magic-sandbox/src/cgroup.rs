@@ -14,6 +14,7 @@
 mod error;
 mod files;
 mod hierarchy;
+mod lap;
 mod leaf;
 mod position;
 mod sweep;
@@ -31,6 +32,7 @@ use hierarchy::Hierarchy;
 use position::Positions;
 
 pub use error::GroupError;
+pub use lap::Lap;
 pub use leaf::{Leaf, Usage};
 
 /// Limits of one group. `None` means no limit of its own; the limits of groups above still hold.

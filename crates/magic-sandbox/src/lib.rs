@@ -31,7 +31,7 @@ mod seccomp;
 mod spawn;
 mod sys;
 
-pub use cgroup::{GroupError, Groups, Leaf, Limits, Usage};
+pub use cgroup::{GroupError, Groups, Lap, Leaf, Limits, Usage};
 pub use jail::enter_if_asked;
 pub use layers::{Enforcement, Layer, Layers, Level, Report};
 pub use peer::{Identified, identify_peers, receive, receive_with_identity, send_with_descriptors};

@@ -207,6 +207,13 @@ impl AuditLog {
         self.health().is_ok()
     }
 
+    /// Number and hash of the last entry that is on stable storage: where the log ends, to be kept where whoever holds this disk
+    /// cannot change it. `None` before the first entry after opening.
+    #[must_use]
+    pub fn durable_end(&self) -> Option<(u64, String)> {
+        self.shared().end()
+    }
+
     /// What opening had to cut off.
     #[must_use]
     pub fn recovered(&self) -> Option<&Recovered> {

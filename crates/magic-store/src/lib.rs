@@ -15,6 +15,7 @@
 //! This crate knows nothing of contracts, sandboxes or HTTP.
 
 mod audit;
+mod backlog;
 mod run_logs;
 pub mod state;
 
@@ -24,6 +25,7 @@ pub use audit::{
     AuditReader, AuditVerifyError, Decision, FirstBad, Kind, Record, Recovered, Rule, StoredRecord,
     Ticket, UnknownDecision, UnknownKind, Verified, audit_csv_row, create_directory, verify_audit,
 };
+pub use backlog::Backlog;
 pub use run_logs::{
     Followed, Level, LogLine, LogStatistics, RunLogLimits, RunLogs, Stream, Subscription,
 };

@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::Backlog;
+
 mod line;
 mod subscription;
 #[cfg(test)]
@@ -68,6 +70,8 @@ pub struct RunLogs {
 #[derive(Debug, Default)]
 struct Shared {
     limits: RunLogLimits,
+    /// Where every line goes as well.
+    outlet: Option<Arc<Backlog<Arc<LogLine>>>>,
     state: Mutex<State>,
 }
 
@@ -98,9 +102,20 @@ impl RunLogs {
     /// Empty logs under the given limits.
     #[must_use]
     pub fn new(limits: RunLogLimits) -> Self {
+        Self::with(limits, None)
+    }
+
+    /// Empty logs whose lines are also put down, in their order, for whoever keeps them elsewhere.
+    #[must_use]
+    pub fn with_outlet(limits: RunLogLimits, outlet: Arc<Backlog<Arc<LogLine>>>) -> Self {
+        Self::with(limits, Some(outlet))
+    }
+
+    fn with(limits: RunLogLimits, outlet: Option<Arc<Backlog<Arc<LogLine>>>>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 limits,
+                outlet,
                 state: Mutex::default(),
             }),
         }
@@ -122,8 +137,9 @@ impl RunLogs {
         ring.newest += 1;
         let sequence = ring.newest;
         line.sequence = sequence;
+        let line = Arc::new(line);
         ring.lines.push_back(Kept {
-            line: Arc::new(line),
+            line: Arc::clone(&line),
             bytes,
         });
         ring.bytes += bytes;
@@ -133,6 +149,10 @@ impl RunLogs {
         }
         let changed = Arc::clone(&ring.changed);
         state.shrink_to(limits.total_bytes);
+        if let Some(outlet) = &self.shared.outlet {
+            // Under the lock, so that lines of one controller do not pass each other.
+            outlet.push(line, bytes);
+        }
         drop(state);
         changed.notify_waiters();
         sequence

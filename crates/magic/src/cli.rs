@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, canary, delete, deploy, dev, doctor, keys, list, logs, migrate, new, policy, rollback,
-    run, secrets, serve, validate, versions,
+    audit, canary, delete, deploy, dev, doctor, executions, keys, list, logs, migrate, new, nodes,
+    policy, rollback, run, secrets, serve, validate, versions,
 };
 use crate::logging;
 use crate::output::{Output, is_closed_output};
@@ -84,6 +84,10 @@ enum Command {
     Keys(keys::KeysCommand),
     /// Show what a controller wrote
     Logs(logs::Arguments),
+    /// Show what became of a request
+    Executions(executions::Arguments),
+    /// List the nodes that share the state
+    Nodes(nodes::Arguments),
     /// Set, list and remove the secrets of controllers
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
@@ -179,6 +183,10 @@ fn execute(cli: Cli, output: Output) -> anyhow::Result<Ended> {
         Command::List(arguments) => block_on(&settings, list::run(&arguments, &settings, output)),
         Command::Keys(command) => block_on(&settings, keys::run(&command, &settings, output)),
         Command::Logs(arguments) => block_on(&settings, logs::run(&arguments, &settings, output)),
+        Command::Executions(arguments) => {
+            block_on(&settings, executions::run(&arguments, &settings, output))
+        }
+        Command::Nodes(arguments) => block_on(&settings, nodes::run(&arguments, &settings, output)),
         Command::Secrets(command) => secrets::run(&command, &settings, output),
         Command::Migrate(arguments) => {
             block_on(&settings, migrate::run(&arguments, &settings, output))

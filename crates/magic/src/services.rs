@@ -46,6 +46,7 @@ pub(crate) async fn for_server(
         audit,
         state: Some(state.clone()),
         node: settings.node.clone(),
+        retention: settings.retention.times(),
     };
     Ok((services, state))
 }
@@ -74,6 +75,7 @@ pub(crate) async fn for_run(settings: &Settings) -> anyhow::Result<Services> {
         audit,
         state: None,
         node: settings.node.clone(),
+        retention: settings.retention.times(),
     })
 }
 
@@ -82,8 +84,16 @@ pub(crate) async fn for_run(settings: &Settings) -> anyhow::Result<Services> {
 /// # Errors
 /// When it cannot be reached or brought up to date; the message says what to type.
 async fn open_state(settings: &Settings) -> anyhow::Result<State> {
-    let options = StateOptions::new(settings.store_url.clone());
-    Ok(State::open(options).await?)
+    Ok(State::open(state_options(settings)).await?)
+}
+
+/// How the runtime's own state is opened.
+pub(crate) fn state_options(settings: &Settings) -> StateOptions {
+    let defaults = StateOptions::new(settings.store_url.clone());
+    StateOptions {
+        log_bytes: settings.retention.log_bytes.unwrap_or(defaults.log_bytes),
+        ..defaults
+    }
 }
 
 async fn open_audit(options: AuditOptions) -> anyhow::Result<AuditLog> {

@@ -26,6 +26,8 @@
 //! | | `ENVIRONMENT` | `environment` | `dev`; or `prod` |
 //! | | `RUST_LOG` | `log` | `warn` for commands, `info` in production |
 //!
+//! How long log lines and executions are kept is in [`retention`]: `MAGIC_LOG_RETENTION` and others.
+//!
 //! Who may call is in [`auth`]: `ADMIN_API_KEY`, `JWT_SECRET` and others, and the table `[auth]`.
 //!
 //! The table `[http]` of `magic.toml` holds the limits of the HTTP side; see [`http`].
@@ -47,11 +49,13 @@ use crate::terminal;
 
 mod auth;
 mod http;
+mod retention;
 mod secrets;
 
 use auth::AuthTable;
 pub(crate) use auth::{AuthSettings, KeySetPlace, Secret};
 pub(crate) use http::HttpSettings;
+pub(crate) use retention::RetentionSettings;
 pub(crate) use secrets::SecretsSettings;
 
 /// The merged settings.
@@ -77,6 +81,7 @@ pub(crate) struct Settings {
     pub(crate) environment: Environment,
     pub(crate) log_filter: String,
     pub(crate) http: HttpSettings,
+    pub(crate) retention: RetentionSettings,
     pub(crate) secrets: SecretsSettings,
 }
 
@@ -129,6 +134,10 @@ struct Source {
     egress_ca: Option<PathBuf>,
     environment: Option<String>,
     log: Option<String>,
+    log_retention: Option<String>,
+    execution_retention: Option<String>,
+    #[serde(default, deserialize_with = "retention::bytes")]
+    log_bytes: Option<String>,
     http: Option<HttpSettings>,
 }
 
@@ -222,6 +231,11 @@ impl Settings {
                 .log
                 .unwrap_or_else(|| if in_service { "info" } else { "warn" }.to_owned()),
             http: all.http.unwrap_or_default(),
+            retention: RetentionSettings::read(
+                all.log_retention.as_deref(),
+                all.execution_retention.as_deref(),
+                all.log_bytes.as_deref(),
+            )?,
             secrets: SecretsSettings::read(variables, all.secrets_dir)?,
             data_dir,
         })
@@ -295,6 +309,9 @@ impl Source {
             egress_ca: path("MAGIC_EGRESS_CA"),
             environment: text("ENVIRONMENT")?,
             log: text("RUST_LOG")?,
+            log_retention: text("MAGIC_LOG_RETENTION")?,
+            execution_retention: text("MAGIC_EXECUTION_RETENTION")?,
+            log_bytes: text("MAGIC_LOG_BYTES")?,
             http: None,
         })
     }
@@ -364,6 +381,9 @@ impl Source {
             egress_ca: self.egress_ca.or(other.egress_ca),
             environment: self.environment.or(other.environment),
             log: self.log.or(other.log),
+            log_retention: self.log_retention.or(other.log_retention),
+            execution_retention: self.execution_retention.or(other.execution_retention),
+            log_bytes: self.log_bytes.or(other.log_bytes),
             http: self.http.or(other.http),
         }
     }

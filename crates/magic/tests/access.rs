@@ -59,6 +59,13 @@ const EXPECTED: &[(&str, &str, &[&str], &str)] = &[
         &["read", "deploy"],
         "",
     ),
+    (
+        "GET",
+        "/api/executions/{request_id}",
+        &["read", "deploy"],
+        "",
+    ),
+    ("GET", "/api/nodes", &["read", "deploy"], ""),
     ("GET", "/api/policy", &["read", "deploy"], ""),
     ("POST", "/api/policy/explain", &["read", "deploy"], "{}"),
     ("GET", "/api/audit", &[], ""),
@@ -237,6 +244,7 @@ fn every_route_asks_every_caller() {
     for (method, path, roles, body) in EXPECTED {
         let asked = path
             .replace("{controller}", "Echo")
+            .replace("{request_id}", "0000000000000000")
             .replace("{id}", "0000000000000000");
         for kind in &kinds {
             let mut call = match *method {

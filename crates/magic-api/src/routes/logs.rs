@@ -1,9 +1,14 @@
-//! `GET /api/controllers/{controller}/logs`: what a controller wrote, once as JSON or going on as server-sent events.
+//! `GET /api/controllers/{controller}/logs`: what a controller wrote on all nodes, once as JSON or going on as server-sent events.
 //!
-//! Every line has a number, and an event's id is its line's number. A client that lost its connection sends the last id it saw
-//! (browsers do so by themselves, in `Last-Event-ID`) and continues exactly there; if lines were dropped meanwhile, an event
-//! `missed` says how many, so that a hole is never silent.
+//! Lines come from the runtime's state, in the order in which they arrived there. Every line has a number among all lines of all
+//! nodes, and an event's id is its line's number. A client that lost its connection sends the last id it saw (browsers do so by
+//! themselves, in `Last-Event-ID`) and goes on exactly there, on any node and after any restart; if what came in between may have
+//! been forgotten by then, an event `missed` says so. Numbers of one controller have holes, since others write too.
+//!
+//! While the state is away, a plain question is answered with what this node has in memory, marked by `"source": "memory"` and
+//! without a number to go on after; a stream waits until the state is back.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +20,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use hyper::HeaderMap;
 use magic_contract::{ErrorCode, Failure, Reason};
-use magic_store::{Followed, LogLine, Subscription};
+use magic_runtime::{KeptLogLine, Runtime};
+use magic_store::LogLine;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -24,8 +30,8 @@ use crate::refusal::Refusal;
 use crate::state::ApiState;
 
 /// How many lines an answer has when the client does not say, and at most.
-const USUAL_LINES: usize = 200;
-const MOST_LINES: usize = 5000;
+const USUAL_LINES: u32 = 200;
+const MOST_LINES: u32 = 1000;
 
 /// How often a quiet stream says that it lives, so that proxies and we ourselves notice a dead peer.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -40,15 +46,39 @@ pub(super) struct LogsQuery {
     /// Only lines after this number.
     after: Option<u64>,
     /// At most so many lines; when following, so many of the past.
-    limit: Option<usize>,
+    limit: Option<u32>,
+    /// Only lines of this request.
+    request: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Logs<'a> {
+struct Kept<'a> {
     controller: &'a str,
+    source: &'static str,
+    lines: Vec<KeptLogLine>,
+    /// What to ask for next with `after`.
+    next: i64,
+    /// Whether lines after the number that was asked for may have been forgotten.
+    missed: bool,
+}
+
+#[derive(Serialize)]
+struct InMemory<'a> {
+    controller: &'a str,
+    source: &'static str,
     lines: Vec<&'a LogLine>,
-    newest: u64,
-    dropped: u64,
+}
+
+/// Which lines a reader wants, and how far it has come.
+struct Reader {
+    runtime: Runtime,
+    controller: String,
+    request: Option<String>,
+    /// The number of the last line that was looked at; `None` before the first look of a reader who wants the newest lines.
+    after: Option<i64>,
+    /// How many lines at once.
+    limit: u32,
+    waiting: VecDeque<Event>,
 }
 
 /// Lines of one controller, or E4004.
@@ -60,21 +90,19 @@ pub(super) async fn logs(
 ) -> Result<Response, Refusal> {
     let name = name_in(path)?;
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
-    if state.runtime.controller(&name).is_none() {
-        return Err(Refusal::unknown(format!(
-            "no controller {name} is deployed"
-        )));
-    }
-    let limit = query.limit.unwrap_or(USUAL_LINES).min(MOST_LINES);
+    see_that_it_is_known(&state, &name).await?;
+    // What the client saw last, by its own header, counts before what the URL said when it first connected.
+    let after = last_event_id(&headers).or(query.after).map(number);
+    let mut reader = Reader {
+        runtime: state.runtime.clone(),
+        controller: name,
+        request: query.request,
+        after,
+        limit: query.limit.unwrap_or(USUAL_LINES).min(MOST_LINES),
+        waiting: VecDeque::new(),
+    };
     if !query.follow {
-        let lines = state.runtime.logs().tail(&name, query.after, limit);
-        let statistics = state.runtime.logs().statistics(&name).unwrap_or_default();
-        return Ok(json(&Logs {
-            controller: &name,
-            lines: lines.iter().map(AsRef::as_ref).collect(),
-            newest: statistics.newest,
-            dropped: statistics.dropped,
-        }));
+        return reader.once().await;
     }
     let place = Arc::clone(&state.followers)
         .try_acquire_owned()
@@ -87,60 +115,110 @@ pub(super) async fn logs(
                 .with_reason(Reason::Queue),
             )
         })?;
-    // What the client saw last, by its own header, counts before what the URL said when it first connected.
-    let after = last_event_id(&headers).or(query.after);
-    let (past, subscription) = begin(&state, &name, after, limit);
-    let events = stream::iter(past.into_iter().map(|line| Ok(line_event(&line))))
-        .chain(follow(subscription, place))
-        .take_until(state.stopping.clone().cancelled_owned());
+    let events = follow(reader, place).take_until(state.stopping.clone().cancelled_owned());
     Ok(Sse::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response())
 }
 
-/// Where to begin: after a number, the subscription itself brings the past; without one, the last lines come first and the
-/// subscription begins right after them, so that no line is lost or seen twice in between.
-fn begin(
-    state: &ApiState,
-    name: &str,
-    after: Option<u64>,
-    limit: usize,
-) -> (Vec<Arc<LogLine>>, Subscription) {
-    let logs = state.runtime.logs();
-    if after.is_some() {
-        return (Vec::new(), logs.subscribe(name, after));
+/// A controller that serves, or did once: its lines outlive it.
+async fn see_that_it_is_known(state: &ApiState, name: &str) -> Result<(), Refusal> {
+    if state.runtime.controller(name).is_some() {
+        return Ok(());
     }
-    let newest = logs.statistics(name).unwrap_or_default().newest;
-    let past = logs.tail(name, None, limit);
-    let seen = past.last().map_or(newest, |line| line.sequence);
-    (past, logs.subscribe(name, Some(seen)))
+    let versions = state.runtime.versions(name).await;
+    versions.map(drop).map_err(Refusal::of)
+}
+
+impl Reader {
+    async fn once(&mut self) -> Result<Response, Refusal> {
+        let request = self.request.as_deref();
+        let page = self
+            .runtime
+            .kept_logs(&self.controller, request, self.after, self.limit)
+            .await;
+        match page {
+            Ok(page) => Ok(json(&Kept {
+                controller: &self.controller,
+                source: "state",
+                lines: page.lines,
+                next: page.next,
+                missed: page.missed,
+            })),
+            // A number counts lines of the state, so that nothing here comes after it.
+            Err(failure) if self.after.is_some() => Err(Refusal::of(failure)),
+            Err(_) => {
+                let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+                let lines = self.runtime.logs().tail(&self.controller, None, limit);
+                let wanted = |line: &&LogLine| {
+                    request.is_none_or(|request| line.request_id.as_deref() == Some(request))
+                };
+                Ok(json(&InMemory {
+                    controller: &self.controller,
+                    source: "memory",
+                    lines: lines.iter().map(AsRef::as_ref).filter(wanted).collect(),
+                }))
+            }
+        }
+    }
+
+    /// The next event; waits for it.
+    async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return event;
+            }
+            let request = self.request.as_deref();
+            let page = self
+                .runtime
+                .kept_logs(&self.controller, request, self.after, self.limit)
+                .await;
+            match page {
+                Ok(page) => {
+                    if page.missed {
+                        self.waiting.push_back(missed());
+                    }
+                    let moved = self.after != Some(page.next);
+                    self.after = Some(page.next);
+                    self.limit = USUAL_LINES;
+                    self.waiting.extend(page.lines.iter().map(event_of));
+                    if !self.waiting.is_empty() || moved {
+                        continue;
+                    }
+                }
+                // The state is away; what comes meanwhile is there when it is back.
+                Err(failure) => tracing::debug!(internal = failure.internal, "{}", failure.message),
+            }
+            self.runtime.wait_for_kept_logs().await;
+        }
+    }
 }
 
 fn follow(
-    subscription: Subscription,
+    reader: Reader,
     place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((subscription, place), |(mut subscription, place)| async {
-        let events: Vec<_> = match subscription.next().await? {
-            Followed::Missed(missed) => {
-                vec![Ok(Event::default()
-                    .event("missed")
-                    .data(format!("{{\"missed\":{missed}}}")))]
-            }
-            Followed::Lines(lines) => lines.iter().map(|line| Ok(line_event(line))).collect(),
-        };
-        Some((stream::iter(events), (subscription, place)))
+    stream::unfold((reader, place), |(mut reader, place)| async {
+        let event = reader.next().await;
+        Some((Ok(event), (reader, place)))
     })
-    .flatten()
 }
 
 /// JSON escapes line breaks, so that no line can end its event and begin another.
-fn line_event(line: &LogLine) -> Event {
+fn event_of(line: &KeptLogLine) -> Event {
     let text = serde_json::to_string(line).expect("a line is JSON");
     Event::default()
         .event("line")
-        .id(line.sequence.to_string())
+        .id(line.cursor.to_string())
         .data(text)
+}
+
+fn missed() -> Event {
+    Event::default().event("missed").data("{\"missed\":true}")
+}
+
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn last_event_id(headers: &HeaderMap) -> Option<u64> {

@@ -7,7 +7,7 @@ use magic_store::state::{BundleError, DeploymentError, StateError};
 use serde_json::json;
 
 /// There is no state at all.
-pub(super) fn no_state() -> Failure {
+pub(crate) fn no_state() -> Failure {
     Failure::new(
         ErrorCode::DeploymentFailed,
         "this runtime keeps no state; deploy to one that `magic serve` or `magic dev` runs",
@@ -16,7 +16,7 @@ pub(super) fn no_state() -> Failure {
 }
 
 /// The state failed.
-pub(super) fn of_state(error: &StateError) -> Failure {
+pub(crate) fn of_state(error: &StateError) -> Failure {
     let message = match error {
         StateError::Unavailable { .. } => {
             "the runtime's state is not available, so nothing can be changed now; what is deployed is served on, and this can be tried again"
@@ -34,6 +34,16 @@ pub(super) fn of_state(error: &StateError) -> Failure {
         .with_reason(Reason::Store)
         .with_detail("retriable", json!(retriable))
         .with_internal(error.to_string())
+}
+
+/// What this node wrote last cannot be read yet, because the state does not take it.
+pub(crate) fn behind() -> Failure {
+    Failure::new(
+        ErrorCode::DeploymentFailed,
+        "the runtime's state is not available, so what it keeps cannot be read now; this can be tried again",
+    )
+    .with_reason(Reason::Store)
+    .with_detail("retriable", json!(true))
 }
 
 /// A bundle cannot be had.

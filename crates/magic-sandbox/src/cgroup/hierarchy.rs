@@ -6,6 +6,15 @@ use std::path::{Path, PathBuf};
 use super::{GroupError, Limits, Usage};
 use crate::layers::Enforcement;
 
+/// Where a group's processor time is read.
+#[derive(Debug)]
+pub(super) enum CpuFile {
+    /// One number, of nanoseconds (version 1).
+    Nanoseconds(PathBuf),
+    /// A line `usage_usec` (version 2).
+    Keyed(PathBuf),
+}
+
 /// One arrangement of control group trees.
 pub(super) trait Hierarchy: Debug + Send + Sync {
     /// Name of the kind, for reports.
@@ -35,6 +44,12 @@ pub(super) trait Hierarchy: Debug + Send + Sync {
 
     /// The file with a line `oom_kill`, where memory is limited.
     fn oom_kills_file(&self, name: &Path) -> Option<PathBuf>;
+
+    /// The file that counts processor time.
+    fn cpu_file(&self, name: &Path) -> Option<CpuFile>;
+
+    /// The file that holds the highest memory use, where the kernel keeps one.
+    fn peak_file(&self, name: &Path) -> Option<PathBuf>;
 
     /// Reads the counters of the group.
     fn usage(&self, name: &Path) -> Result<Usage, GroupError>;

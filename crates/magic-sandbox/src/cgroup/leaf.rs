@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::hierarchy::Hierarchy;
+use super::lap::{Lap, Meter};
 use super::{GroupError, Limits, files};
 use crate::layers::Enforcement;
 use crate::pidfd::PidFd;
@@ -42,6 +43,8 @@ pub struct Leaf {
     tasks: Option<OwnedFd>,
     kill: Option<OwnedFd>,
     oom_kills: Option<OwnedFd>,
+    /// A lock for the same reason.
+    meter: Mutex<Meter>,
 }
 
 impl Leaf {
@@ -59,6 +62,7 @@ impl Leaf {
             tasks: None,
             kill: None,
             oom_kills: None,
+            meter: Mutex::default(),
         };
         for directory in leaf.directories() {
             if let Err(source) = std::fs::create_dir(&directory) {
@@ -90,6 +94,7 @@ impl Leaf {
             .kill_file(&leaf.name)
             .map(files::open_writer)
             .transpose()?;
+        *leaf.meter() = Meter::of(&*leaf.hierarchy, &leaf.name);
         Ok(leaf)
     }
 
@@ -136,6 +141,13 @@ impl Leaf {
     /// A file cannot be read.
     pub fn usage(&self) -> Result<Usage, GroupError> {
         self.hierarchy.usage(&self.name)
+    }
+
+    /// Reads what was used since the group was made or this was last asked, and begins to count anew:
+    /// how a group that is handed on tells of one program. Two small reads of open files, and a write.
+    #[must_use]
+    pub fn lap(&self) -> Lap {
+        self.meter().lap(&self.name)
     }
 
     /// Reads how many processes the out-of-memory killer took: the one counter of [`Leaf::usage`] that
@@ -291,6 +303,11 @@ impl Leaf {
             self.hierarchy.unthrottle(&self.name)?;
         }
         Ok(())
+    }
+
+    /// A meter that was poisoned has at worst forgotten what it read last.
+    fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic while the lock is held leaves plain numbers behind, which are still good.

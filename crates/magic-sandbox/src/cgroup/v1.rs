@@ -10,7 +10,7 @@ use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 use cgroups_rs::fs::{Controller, MaxValue};
 
-use super::hierarchy::{Hierarchy, enforcement_of};
+use super::hierarchy::{CpuFile, Hierarchy, enforcement_of};
 use super::position::Positions;
 use super::{GroupError, Limits, Usage, files};
 use crate::layers::Enforcement;
@@ -146,6 +146,20 @@ impl Hierarchy for Separate {
 
     fn oom_kills_file(&self, name: &Path) -> Option<PathBuf> {
         Some(self.memory.as_ref()?.join(name).join("memory.oom_control"))
+    }
+
+    fn cpu_file(&self, name: &Path) -> Option<CpuFile> {
+        let tree = self.accounting.as_ref()?;
+        Some(CpuFile::Nanoseconds(tree.join(name).join("cpuacct.usage")))
+    }
+
+    fn peak_file(&self, name: &Path) -> Option<PathBuf> {
+        Some(
+            self.memory
+                .as_ref()?
+                .join(name)
+                .join("memory.max_usage_in_bytes"),
+        )
     }
 
     fn usage(&self, name: &Path) -> Result<Usage, GroupError> {

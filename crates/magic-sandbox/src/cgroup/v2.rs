@@ -12,7 +12,7 @@ use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 
-use super::hierarchy::{Hierarchy, enforcement_of};
+use super::hierarchy::{CpuFile, Hierarchy, enforcement_of};
 use super::position::{Position, Positions};
 use super::v1::failed;
 use super::{GroupError, Limits, Usage, files};
@@ -225,6 +225,16 @@ impl Hierarchy for Unified {
     fn oom_kills_file(&self, name: &Path) -> Option<PathBuf> {
         let file = self.parents[0].join(name).join("memory.events");
         self.controllers.contains(&"memory").then_some(file)
+    }
+
+    fn cpu_file(&self, name: &Path) -> Option<CpuFile> {
+        let file = self.parents[0].join(name).join("cpu.stat");
+        Some(CpuFile::Keyed(file))
+    }
+
+    fn peak_file(&self, name: &Path) -> Option<PathBuf> {
+        let file = self.parents[0].join(name).join("memory.peak");
+        file.exists().then_some(file)
     }
 
     fn usage(&self, name: &Path) -> Result<Usage, GroupError> {

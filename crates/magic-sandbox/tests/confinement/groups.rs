@@ -114,6 +114,30 @@ fn counters_only_grow() {
     });
 }
 
+/// A group that is used again tells of each program by itself.
+#[test]
+fn laps_tell_of_one_program() {
+    with_leaf("laps", |leaf| {
+        let used_by = |code: &str| {
+            let mut plan = plan(code);
+            plan.layers = only_groups_matter(&plan);
+            assert_eq!(run(&plan, Some(leaf)).ended, Ended::Exited(0));
+            leaf.lap()
+        };
+        let large = used_by("x = b'x' * (40 << 20)\nsum(range(3000000))");
+        assert!(large.cpu_micros.expect("it is counted") > 0, "{large:?}");
+        assert!(large.memory_peak_bytes >= Some(40 << 20), "{large:?}");
+        let small = used_by("pass");
+        assert!(small.cpu_micros < large.cpu_micros, "{small:?} {large:?}");
+        // Where the kernel cannot count anew, it says nothing.
+        assert!(
+            small.memory_peak_bytes < large.memory_peak_bytes,
+            "{small:?} {large:?}"
+        );
+        assert_eq!(leaf.lap().cpu_micros, Some(0));
+    });
+}
+
 /// The subtree of a supervisor that was killed is gone after the next one has started.
 #[test]
 fn the_next_supervisor_sweeps_what_a_dead_one_left() {

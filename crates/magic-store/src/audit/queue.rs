@@ -107,6 +107,8 @@ pub(super) struct Shared {
     /// One permit for each byte that the queue may still take.
     room: Semaphore,
     capacity: usize,
+    /// Number and hash of the last entry that is on stable storage.
+    end: Mutex<Option<(u64, String)>>,
     /// True when the writing thread has ended and let go of its files.
     ended: watch::Sender<bool>,
 }
@@ -144,8 +146,22 @@ impl Shared {
             changed: Condvar::new(),
             room: Semaphore::new(capacity),
             capacity,
+            end: Mutex::default(),
             ended: watch::Sender::new(false),
         }
+    }
+
+    /// Notes that everything up to this entry is on stable storage.
+    pub(super) fn reached(&self, seq: u64, hash: String) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((seq, hash));
+    }
+
+    /// The last entry that is on stable storage; `None` before the first of this life.
+    pub(super) fn end(&self) -> Option<(u64, String)> {
+        self.end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

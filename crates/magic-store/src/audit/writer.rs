@@ -158,6 +158,8 @@ impl Writer {
             self.sign();
         }
         self.flush()?;
+        self.shared
+            .reached(self.position.seq, self.position.hash.to_string());
         self.heads.write(Head {
             node: self.position.segment.node.clone(),
             seq: self.position.seq,

@@ -39,7 +39,7 @@ pub struct Execution {
     pub cpu_ms: Option<i64>,
     /// How much memory it used at most.
     pub peak_memory_bytes: Option<i64>,
-    /// Its calls, as JSON text.
+    /// What it did, as JSON text.
     pub timeline: Option<String>,
 }
 

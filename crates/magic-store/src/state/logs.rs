@@ -159,6 +159,22 @@ impl State {
         transaction.commit().await
     }
 
+    /// The highest number that a node has given to a line that is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub async fn newest_log_sequence(&self, node: &str) -> Result<Option<i64>, StateError> {
+        let mut transaction = self.begin(Access::Read).await?;
+        let statement = "SELECT max(sequence) FROM logs WHERE node = $1";
+        let step = "look for a node's last log line";
+        let row = transaction
+            .fetch_one(step, statement, &values![node])
+            .await?;
+        transaction.end().await?;
+        row.map_or(Ok(None), |row| row.get(0))
+    }
+
     /// One page of lines, at most `limit` and at most [`PAGE_LIMIT`].
     ///
     /// # Errors

@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Only lines after this number
     #[arg(long, value_name = "NUMBER")]
     after: Option<u64>,
+    /// Only lines of this request
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
     /// The supervisor's URL, instead of its socket
     #[arg(long)]
     url: Option<String>,
@@ -48,6 +51,9 @@ pub(crate) async fn run(
     );
     if let Some(after) = arguments.after {
         let _ = write!(path, "&after={after}");
+    }
+    if let Some(request) = &arguments.request {
+        let _ = write!(path, "&request={}", segment(request));
     }
     let response = match client.get(&path).await? {
         Reply::Ok(response) => response,
@@ -75,9 +81,7 @@ pub(crate) async fn run(
             for event in events.feed(data)? {
                 match event.name.as_str() {
                     "line" => print(&serde_json::from_str(&event.data)?, output)?,
-                    "missed" => {
-                        output.talk(&format!("(lines were dropped: {})", escaped(&event.data)))
-                    }
+                    "missed" => output.talk("(lines in between may have been forgotten)"),
                     _ => {}
                 }
             }

@@ -44,6 +44,7 @@ fn defaults() {
             environment: Environment::Development,
             log_filter: "warn".to_owned(),
             http: HttpSettings::default(),
+            retention: RetentionSettings::default(),
             secrets: SecretsSettings {
                 directories: vec!["/run/secrets".into()],
                 key: None,
