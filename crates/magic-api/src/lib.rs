@@ -17,6 +17,7 @@
 mod auth;
 mod body;
 mod cors;
+mod openapi;
 mod options;
 mod origin;
 mod refusal;

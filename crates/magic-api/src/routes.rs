@@ -32,6 +32,7 @@ mod health;
 mod keys;
 mod logs;
 mod nodes;
+mod openapi;
 mod policy;
 mod policy_explain;
 mod readyz;
@@ -166,6 +167,12 @@ pub static ROUTES: &[Route] = &[
         path: "/api/readyz",
         role: Role::Public,
         handler: || get(readyz::readyz),
+    },
+    Route {
+        method: Method::GET,
+        path: "/openapi.json",
+        role: Role::Read,
+        handler: || get(openapi::openapi),
     },
     Route {
         method: Method::GET,

@@ -47,5 +47,5 @@ pub use policy::{
     PolicyLimits, Requirement, Rule, RuleReference, SandboxLayer,
 };
 pub use quantity::{format_bytes, format_cores, format_duration};
-pub use schema::{Dialect, Schema, SchemaProblem, ValidValue};
+pub use schema::{Dialect, Schema, SchemaProblem, ValidValue, embed as embed_schema};
 pub use violation::Violation;

@@ -22,6 +22,7 @@ use crate::violation::Violation;
 mod compile;
 mod defaults;
 mod effective;
+mod embed;
 mod explain;
 mod graph;
 mod keywords;
@@ -29,6 +30,7 @@ mod references;
 mod survey;
 
 pub(crate) use effective::{Effective, Moment};
+pub use embed::embed;
 
 /// The dialects of JSON Schema that contracts may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

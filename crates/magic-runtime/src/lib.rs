@@ -69,4 +69,6 @@ pub use runtime::{Runtime, StartError};
 pub use sdk::SdkError;
 pub use self_test::{Attempt, LayerState, SelfTest};
 pub use services::Services;
-pub use summary::{CanarySummary, ControllerDetail, ControllerSummary, Readiness, Unserved};
+pub use summary::{
+    CanarySummary, ControllerDetail, ControllerInterface, ControllerSummary, Readiness, Unserved,
+};

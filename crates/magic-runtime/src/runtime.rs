@@ -17,7 +17,9 @@ use crate::request::{Answer, Failed, Request};
 use crate::sdk::{self, SdkError};
 use crate::self_test::{self, SelfTest};
 use crate::services::Working;
-use crate::summary::{ControllerDetail, ControllerSummary, Readiness, Unserved};
+use crate::summary::{
+    ControllerDetail, ControllerInterface, ControllerSummary, Readiness, Unserved,
+};
 use crate::template::Template;
 use crate::triggers::{self, Triggers};
 use crate::version::{self, Version};
@@ -433,6 +435,15 @@ impl Runtime {
     pub fn unserved(&self) -> Vec<Unserved> {
         let lifecycle = self.shared.lifecycle.as_ref();
         lifecycle.map(Lifecycle::unserved).unwrap_or_default()
+    }
+
+    /// What the controllers in service take and give, by name.
+    pub fn interfaces(&self) -> Vec<ControllerInterface> {
+        let serving = self.shared.registry.all();
+        serving
+            .iter()
+            .map(|one| ControllerInterface::of(one))
+            .collect()
     }
 
     /// One controller in service.

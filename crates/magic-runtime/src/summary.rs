@@ -1,7 +1,7 @@
 //! What the runtime tells about the controllers in service.
 
 use crate::registry::Serving;
-use magic_contract::Isolation;
+use magic_contract::{Isolation, Schema};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -44,6 +44,19 @@ pub struct ControllerDetail {
     pub summary: ControllerSummary,
     /// The contract, defaults filled in.
     pub contract: Value,
+}
+
+/// What callers of a controller in service send and get.
+#[derive(Debug, Clone)]
+pub struct ControllerInterface {
+    /// Its name.
+    pub name: String,
+    /// The active version.
+    pub version: String,
+    /// What it takes.
+    pub input: Schema,
+    /// What it gives.
+    pub output: Schema,
 }
 
 /// Whether requests are served.
@@ -89,6 +102,18 @@ impl ControllerSummary {
                 Isolation::Pristine => "pristine",
             },
             deployed_at: deployment.deployed_at,
+        }
+    }
+}
+
+impl ControllerInterface {
+    pub(crate) fn of(serving: &Serving) -> Self {
+        let contract = serving.active.contract();
+        Self {
+            name: contract.name.to_string(),
+            version: contract.version.to_string(),
+            input: contract.input.clone(),
+            output: contract.output.clone(),
         }
     }
 }

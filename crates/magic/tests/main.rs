@@ -14,6 +14,7 @@ mod limits;
 mod logs;
 mod migrate;
 mod new;
+mod openapi;
 mod policy;
 #[path = "../../../tests/support/postgres.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]
