@@ -15,6 +15,7 @@ use crate::name::{ControllerName, FieldName, MetricName, QueueName};
 use crate::quantity::{format_bytes, format_cores, format_duration};
 use crate::schema::Schema;
 
+mod json_schema;
 mod read;
 mod read_capability;
 mod read_resources;

@@ -18,7 +18,7 @@ use crate::schema::Schema;
 use crate::violation::{quote, shorten};
 
 /// Every section, in the order of the documentation.
-const SECTIONS: &[&str] = &[
+pub(super) const SECTIONS: &[&str] = &[
     "name",
     "version",
     "input",
@@ -34,7 +34,7 @@ const SECTIONS: &[&str] = &[
 ];
 
 /// The sections that every contract has, with a line to type for each.
-const REQUIRED: &[(&str, &str)] = &[
+pub(super) const REQUIRED: &[(&str, &str)] = &[
     ("name", "name: InvoiceSync"),
     ("version", "version: 1.0.0"),
     (
@@ -45,7 +45,7 @@ const REQUIRED: &[(&str, &str)] = &[
 ];
 
 /// The most requests of one controller at the same time that a contract can ask for.
-const MOST_CONCURRENT: u32 = 1000;
+pub(super) const MOST_CONCURRENT: u32 = 1000;
 
 pub(super) fn read(text: &[u8], file: &str) -> Result<Contract, Diagnostics> {
     let (mut reader, document) = Reader::open(text, file)?;

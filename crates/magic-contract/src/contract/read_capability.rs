@@ -15,7 +15,7 @@ use crate::violation::{quote, shorten};
 /// The least and the most of a temporary directory.
 const TEMP_RANGE: (u64, u64) = (4 << 10, 1 << 30);
 /// The most rows that a contract can ask to change in one request.
-const MOST_ROWS: u32 = 1_000_000;
+pub(super) const MOST_ROWS: u32 = 1_000_000;
 
 pub(super) fn read_capabilities(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<Capability>> {
     let items = match &node.kind {
@@ -262,6 +262,27 @@ fn list_of<T: PartialEq>(
     })
 }
 
+/// The keys of a capability's options; none if it takes no options.
+pub(super) fn option_keys(kind: CapabilityKind) -> &'static [&'static str] {
+    match kind {
+        CapabilityKind::DbRawsql => &[],
+        CapabilityKind::FsTemp => &["size"],
+        CapabilityKind::DbRead => &["tables"],
+        CapabilityKind::DbWrite => &["tables", "max_rows"],
+        CapabilityKind::HttpEgress => &["allow", "methods"],
+        CapabilityKind::SecretsRead => &["keys", "only_for"],
+        CapabilityKind::QueuePublish | CapabilityKind::QueueSubscribe => &["queues"],
+        CapabilityKind::CacheRead | CapabilityKind::CacheWrite => &["keys"],
+    }
+}
+
+/// The list that options must have. `max_rows` alone limits without widening, so a bare list of tables may go with it.
+pub(super) fn required_list(kind: CapabilityKind) -> Option<&'static str> {
+    kind.resource_kind()
+        .map(|resource| resource.list_key())
+        .filter(|_| kind != CapabilityKind::DbWrite)
+}
+
 fn read_limited(
     reader: &mut Reader<'_>,
     kind: CapabilityKind,
@@ -269,26 +290,23 @@ fn read_limited(
     spot: &Spot,
 ) -> Option<Capability> {
     let list_key = kind.resource_kind().map(|resource| resource.list_key());
-    let known: Vec<&str> = match kind {
-        CapabilityKind::DbRawsql => {
-            reader.refuse(spot, "`db:rawsql` takes no options", "`- db:rawsql`");
-            return None;
-        }
-        CapabilityKind::FsTemp => vec!["size"],
-        CapabilityKind::DbWrite => vec!["tables", "max_rows"],
-        CapabilityKind::HttpEgress => vec!["allow", "methods"],
-        CapabilityKind::SecretsRead => vec!["keys", "only_for"],
-        _ => list_key.into_iter().collect(),
-    };
-    let members = reader.members(&member.node, &spot.path, &format!("`{kind}`"), &known)?;
+    let known = option_keys(kind);
+    if known.is_empty() {
+        reader.refuse(
+            spot,
+            format!("`{kind}` takes no options"),
+            format!("`- {kind}`"),
+        );
+        return None;
+    }
+    let members = reader.members(&member.node, &spot.path, &format!("`{kind}`"), known)?;
     let unknown = members
         .iter()
         .any(|member| !known.contains(&member.key.as_str()));
     // Options without the list would leave open whether everything or nothing is meant.
     let lacks_list = list_key.filter(|key| !members.iter().any(|member| member.key == *key));
-    // `max_rows` alone limits without widening, so a bare list of tables may go with it.
     let excused =
-        kind == CapabilityKind::DbWrite && members.iter().any(|member| member.key == "max_rows");
+        required_list(kind).is_none() && members.iter().any(|member| member.key == "max_rows");
     if let Some(key) = lacks_list.filter(|_| !excused && !unknown) {
         let message = format!("`{kind}` has options but no `{key}`");
         reader.refuse(
