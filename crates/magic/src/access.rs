@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use crate::key_set_source;
 use crate::output::Output;
 use crate::settings::Settings;
+use crate::signals::LookAgain;
 
 /// How often an issuer's keys are fetched again.
 const KEY_SET_INTERVAL: Duration = Duration::from_secs(300);
@@ -32,10 +33,11 @@ pub(crate) async fn open(
     settings: &Settings,
     state: &State,
     output: Output,
+    look_again: &LookAgain,
 ) -> anyhow::Result<Authentication> {
     let auth = &settings.auth;
     let mut authenticator = Authenticator::new();
-    let tokens = tokens(settings, output).await?;
+    let tokens = tokens(settings, output, look_again).await?;
     if tokens.is_none() && auth.administrator.is_none() {
         make_first_key(settings, state, output).await?;
     }
@@ -53,7 +55,11 @@ pub(crate) async fn open(
 }
 
 /// The verifier of tokens, if any are taken.
-async fn tokens(settings: &Settings, output: Output) -> anyhow::Result<Option<TokenVerifier>> {
+async fn tokens(
+    settings: &Settings,
+    output: Output,
+    look_again: &LookAgain,
+) -> anyhow::Result<Option<TokenVerifier>> {
     let auth = &settings.auth;
     if auth.token_secret.is_none() && auth.key_set.is_none() {
         return Ok(None);
@@ -72,7 +78,8 @@ async fn tokens(settings: &Settings, output: Output) -> anyhow::Result<Option<To
             let keys = IssuerKeys::open(source)
                 .await
                 .context("MAGIC_JWKS cannot be used")?;
-            tokio::spawn(keys.clone().follow(KEY_SET_INTERVAL));
+            let asked = Arc::clone(&look_again.issuer_keys);
+            tokio::spawn(keys.clone().follow(KEY_SET_INTERVAL, asked));
             Some(keys)
         }
     };

@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    audit, canary, delete, deploy, dev, doctor, executions, keys, list, logs, migrate, new, nodes,
-    policy, rollback, run, secrets, serve, validate, versions,
+    audit, canary, completions, delete, deploy, dev, doctor, executions, init, keys, list, logs,
+    manual, migrate, new, nodes, policy, rollback, run, schema, secrets, serve, validate, versions,
 };
 use crate::logging;
 use crate::output::{Output, is_closed_output};
@@ -56,6 +56,8 @@ pub(crate) struct GlobalArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Begin a project: settings, a policy, and a folder for controllers
+    Init(init::Arguments),
     /// Write a new controller to start from
     #[command(subcommand)]
     New(NewCommand),
@@ -101,6 +103,13 @@ enum Command {
     Audit(audit::AuditCommand),
     /// Check this machine: every layer of the sandbox, and the interpreter
     Doctor(doctor::Arguments),
+    /// Print a JSON Schema, for editors
+    #[command(subcommand)]
+    Schema(schema::Command),
+    /// Print what completes this command in a shell
+    Completions(completions::Arguments),
+    /// Write the manual pages
+    Manual(manual::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -160,6 +169,7 @@ pub(crate) fn run() -> ExitCode {
 fn execute(cli: Cli, output: Output) -> anyhow::Result<Ended> {
     let settings = Settings::load(&cli.global)?;
     match cli.command {
+        Command::Init(arguments) => init::run(&arguments, output),
         Command::New(NewCommand::Controller(arguments)) => new::run(&arguments, &settings, output),
         Command::Validate(arguments) => validate::run(&arguments, &settings, output),
         Command::Run(arguments) => block_on(&settings, run::run(&arguments, &settings, output)),
@@ -196,6 +206,9 @@ fn execute(cli: Cli, output: Output) -> anyhow::Result<Ended> {
         Command::Doctor(arguments) => {
             block_on(&settings, doctor::run(&arguments, &settings, output))
         }
+        Command::Schema(command) => schema::run(&command, output),
+        Command::Completions(arguments) => completions::run(&arguments, Cli::command(), output),
+        Command::Manual(arguments) => manual::run(&arguments, Cli::command(), output),
     }
 }
 
@@ -217,8 +230,6 @@ fn block_on(
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// clap's own consistency check of all arguments.

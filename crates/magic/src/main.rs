@@ -21,6 +21,7 @@ mod python_check;
 mod runtime_start;
 mod sample;
 mod server_events;
+mod service_manager;
 mod services;
 mod serving;
 mod settings;

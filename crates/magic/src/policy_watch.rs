@@ -41,8 +41,7 @@ struct PolicyWatch {
 }
 
 impl PolicyWatch {
-    fn start(path: &Path) -> Self {
-        let changed = Arc::new(Notify::new());
+    fn start(path: &Path, changed: Arc<Notify>) -> Self {
         let watcher = watch(path, Arc::clone(&changed));
         if let Err(error) = &watcher {
             tracing::warn!(
@@ -124,16 +123,18 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Puts every valid content of the file into force, for ever. Without a file there is nothing to do.
+/// Puts every valid content of the file into force, for ever. Without a file there is nothing to do. Whoever notifies `changed` has
+/// it looked at.
 pub(crate) async fn follow(
     path: Option<PathBuf>,
     runtime: Runtime,
     output: Output,
+    changed: Arc<Notify>,
 ) -> anyhow::Result<()> {
     let Some(path) = path else {
         return std::future::pending().await;
     };
-    let mut watch = PolicyWatch::start(&path);
+    let mut watch = PolicyWatch::start(&path, changed);
     loop {
         let found = watch.next().await;
         take(&path, found, &runtime, output)?;
@@ -221,7 +222,7 @@ mod tests {
         std::fs::write(real.join("policy.yaml"), "one").expect("a file");
         let path = folder.path().join("policy.yaml");
         std::os::unix::fs::symlink(real.join("policy.yaml"), &path).expect("a link");
-        let mut watch = PolicyWatch::start(&path);
+        let mut watch = PolicyWatch::start(&path, Arc::default());
         assert_eq!(next(&mut watch).await, Ok(b"one".to_vec()));
         std::fs::write(real.join("policy.yaml"), "two").expect("a file");
         assert_eq!(next(&mut watch).await, Ok(b"two".to_vec()));

@@ -20,9 +20,10 @@ use crate::deployer::Deployer;
 use crate::output::Output;
 use crate::policy_watch;
 use crate::runtime_start;
+use crate::service_manager;
 use crate::services;
 use crate::settings::{self, Settings};
-use crate::signals::EndSignals;
+use crate::signals::{EndSignals, LookAgain, ReloadSignals};
 use crate::watch::FolderWatch;
 
 /// How long requests in flight may go on after Ctrl-C in development.
@@ -84,6 +85,13 @@ pub(crate) async fn run(
         check_folder(&serving.controllers)?;
     }
     let mut signals = EndSignals::catch().context("cannot catch signals")?;
+    // Only a service: an author's terminal that hangs up ends what runs in it.
+    let reloads = serving
+        .authenticates
+        .then(ReloadSignals::catch)
+        .transpose()
+        .context("cannot catch signals")?;
+    let look_again = LookAgain::default();
     raise_descriptor_limit();
 
     let tcp = Listener::tcp(serving.listen).await.with_context(|| {
@@ -109,7 +117,7 @@ pub(crate) async fn run(
     };
     let state = opened.into_inner().context("the state was not opened")?;
     let authentication = if serving.authenticates {
-        access::open(settings, &state, output)
+        access::open(settings, &state, output, &look_again)
             .await
             .context(Refused("the runtime refuses to start"))?
     } else {
@@ -148,6 +156,10 @@ pub(crate) async fn run(
     }
     runtime.start_triggers();
     announce(address, &settings.socket, &serving, output)?;
+    service_manager::ready(address);
+    if let Some(reloads) = reloads {
+        tokio::spawn(reloads.pass_on(look_again.clone()));
+    }
 
     let options = settings.http.over(ApiOptions {
         drain_grace: match settings.environment {
@@ -161,7 +173,12 @@ pub(crate) async fn run(
         allowed_origins: settings.auth.allowed_origins.clone(),
         ..ApiOptions::default()
     });
-    let policy = policy_watch::follow(settings.policy.clone(), runtime.clone(), output);
+    let policy = policy_watch::follow(
+        settings.policy.clone(),
+        runtime.clone(),
+        output,
+        look_again.policy,
+    );
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut server = std::pin::pin!(magic_api::serve(
         runtime,
@@ -178,6 +195,7 @@ pub(crate) async fn run(
         ended = reload(watch, &mut deployer) => ended?,
         ended = policy => ended?,
     }
+    service_manager::stopping();
     output.talk(
         "ending; requests in flight go on until they are answered (a second signal cuts them off)",
     );

@@ -16,7 +16,7 @@ use jsonwebtoken::jwk::{
 use jsonwebtoken::{Algorithm, DecodingKey};
 use magic_contract::{JsonLimits, read_json};
 use serde_json::Value;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 
 /// The largest set, in bytes, and how many keys of it are looked at.
@@ -147,10 +147,11 @@ impl IssuerKeys {
         })
     }
 
-    /// Fetches it again and again, for ever. A set that cannot be had or used leaves the last one in force.
-    pub async fn follow(self, every: Duration) {
+    /// Fetches it again and again, for ever, and at once when `asked` is notified. A set that cannot be had or used leaves the last one in force.
+    pub async fn follow(self, every: Duration, asked: Arc<Notify>) {
         loop {
-            tokio::time::sleep(every).await;
+            // Whether it was the clock or somebody makes no difference.
+            let _ = tokio::time::timeout(every, asked.notified()).await;
             let mut fetched_at = self.fetched_at.lock().await;
             self.replace(&mut fetched_at).await;
         }
