@@ -9,7 +9,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV := target/venv
 
-.PHONY: help run build test test-rust test-python lint deny bench fuzz preflight test-tools
+.PHONY: help run build test test-rust test-python lint deny bench fuzz dist test-dist test-vm preflight test-tools
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,3 +51,12 @@ bench: ## Measure against peers on this machine
 
 fuzz: ## Fuzz every target for a minute (needs the nightly toolchain and cargo-fuzz)
 	fuzz/run
+
+dist: preflight ## Build the wheel, the tarball and the Debian package into dist/
+	deploy/packaging/dist
+
+test-dist: dist ## Install what dist/ holds and use it
+	tests/packaging/run
+
+test-vm: dist ## Run the service under systemd and cgroup version 2, in a virtual machine
+	tests/vm/run
