@@ -90,7 +90,6 @@ impl Service {
     }
 
     /// Starts what [`command`] made, perhaps wrapped in another command.
-    #[expect(clippy::zombie_processes, reason = "the service waits for it")]
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the binary starts");
         let events = lines(child.stdout.take().expect("a pipe"), "");

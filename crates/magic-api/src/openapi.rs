@@ -84,7 +84,7 @@ fn described(route: &Route, operation: &Operation) -> Value {
     written.insert("x-magic-role".to_owned(), json!(route.role.as_str()));
     written.insert("security".to_owned(), security(route.role));
     let mut parameters: Vec<Value> = names_in(route.path).map(in_path).collect();
-    parameters.extend(operation.parameters.iter().map(Parameter::to_json));
+    parameters.extend(operation.parameters.iter().copied().map(Parameter::to_json));
     parameters.push(request_id());
     written.insert("parameters".to_owned(), Value::Array(parameters));
     if let Some(body) = operation.body.to_json() {

@@ -49,7 +49,7 @@ pub(super) struct Parameter {
 }
 
 impl Parameter {
-    pub(super) fn to_json(&self) -> Value {
+    pub(super) fn to_json(self) -> Value {
         json!({
             "name": self.name,
             "in": self.place,
