@@ -15,7 +15,7 @@ use crate::history::Draft;
 use crate::idempotency::{self, Named};
 use crate::lifecycle;
 use crate::outcome::{self, Returned};
-use crate::registry::{Chosen, Missing};
+use crate::registry::{self, Chosen, Missing};
 use crate::request::{Answer, Failed, Request};
 use crate::runtime::Shared;
 use crate::sinks::Sinks;
@@ -98,17 +98,16 @@ async fn choose(shared: &Arc<Shared>, request: &Request) -> Result<Chosen, Failu
         Err(Missing::Controller(failure)) => {
             Err(lifecycle::unserved(shared, &request.controller).unwrap_or(failure))
         }
-        Err(Missing::Version {
-            name,
-            version,
-            failure,
-        }) => match lifecycle::pinned(shared, &name, &version).await? {
-            Some(deployment) => Ok(Chosen {
-                deployment,
-                tried: None,
-            }),
-            None => Err(failure),
-        },
+        Err(Missing::Version(failure)) => {
+            let version = registry::without_v(asked.unwrap_or_default());
+            match lifecycle::pinned(shared, &request.controller, version).await? {
+                Some(deployment) => Ok(Chosen {
+                    deployment,
+                    tried: None,
+                }),
+                None => Err(failure),
+            }
+        }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::deployment::Deployment;
 use crate::runtime::Shared;
 use crate::summary::Unserved;
 use magic_contract::Failure;
-use magic_store::state::{Placed, State};
+use magic_store::state::{Link, Placed, State};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use turns::Turns;
@@ -130,11 +130,18 @@ pub struct Actor {
     pub reason: Option<String>,
 }
 
-/// The lifecycle of a runtime that has a state.
+/// The lifecycle of a runtime that has a state, and reaches it. Whoever asks
+/// while it is known to be away is told at once, and does not wait for a
+/// connection that nobody answers.
 ///
 /// # Errors
 ///
-/// E4005 where nothing is kept, as in a run from the command line.
+/// E4005 where nothing is kept, as in a run from the command line, or where it
+/// is away.
 pub(crate) fn of(shared: &Shared) -> Result<&Lifecycle, Failure> {
-    shared.lifecycle.as_ref().ok_or_else(refusal::no_state)
+    let lifecycle = shared.lifecycle.as_ref().ok_or_else(refusal::no_state)?;
+    match *lifecycle.state.link().borrow() {
+        Link::Connected { .. } => Ok(lifecycle),
+        Link::Lost { since } => Err(refusal::away(since)),
+    }
 }

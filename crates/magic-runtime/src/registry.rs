@@ -74,13 +74,9 @@ impl Chosen {
 pub(crate) enum Missing {
     /// No controller has that name.
     Controller(Failure),
-    /// The controller serves, but not in that version; the state may know it.
-    Version {
-        name: String,
-        version: String,
-        /// What to answer if the state does not.
-        failure: Failure,
-    },
+    /// The controller serves, but not in that version; what to answer if the
+    /// state does not know it either.
+    Version(Failure),
 }
 
 impl Serving {
@@ -127,6 +123,17 @@ impl Registry {
         self.read().get(name).cloned()
     }
 
+    /// What everybody gets, for whoever only looks: a canary's share is dealt to
+    /// requests.
+    ///
+    /// # Errors
+    ///
+    /// E4004.
+    pub(crate) fn active(&self, name: &str) -> Result<Arc<Deployment>, Failure> {
+        let serving = self.get(name).ok_or_else(|| self.unknown(name))?;
+        Ok(serving.active.clone())
+    }
+
     /// The deployment that a request asks for.
     ///
     /// # Errors
@@ -154,11 +161,7 @@ impl Registry {
                 format!("controller `{name}` has no such version; {serves} is deployed"),
             )
             .with_detail("deployed", json!([serves]));
-            Missing::Version {
-                name: name.to_owned(),
-                version: version.to_owned(),
-                failure,
-            }
+            Missing::Version(failure)
         })
     }
 

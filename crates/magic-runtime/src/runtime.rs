@@ -12,7 +12,7 @@ use crate::lifecycle::{self, Actor, DeployOrder, Lifecycle, Moved, Versions};
 use crate::options::RuntimeOptions;
 use crate::packages::PackageStore;
 use crate::policies::{PolicyCell, PolicyChange};
-use crate::registry::{Missing, Registry};
+use crate::registry::Registry;
 use crate::request::{Answer, Failed, Request};
 use crate::sdk::{self, SdkError};
 use crate::self_test::{self, SelfTest};
@@ -502,12 +502,7 @@ impl Runtime {
         capability: CapabilityKind,
         target: Option<&NamedTarget>,
     ) -> Result<Explanation, Failure> {
-        let deployment = match self.shared.registry.find(controller, None) {
-            Ok(chosen) => chosen.deployment,
-            Err(Missing::Controller(failure) | Missing::Version { failure, .. }) => {
-                return Err(failure);
-            }
-        };
+        let deployment = self.shared.registry.active(controller)?;
         Ok(self
             .policy()
             .explain(deployment.contract(), capability, target))

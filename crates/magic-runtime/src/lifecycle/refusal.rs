@@ -15,12 +15,20 @@ pub(crate) fn no_state() -> Failure {
     .with_reason(Reason::Store)
 }
 
+const AWAY: &str = "the runtime's state is not available, so nothing can be changed now; what is deployed is served on, and this can be tried again";
+
+/// The state has been away for a while.
+pub(super) fn away(since: jiff::Timestamp) -> Failure {
+    Failure::new(ErrorCode::DeploymentFailed, AWAY)
+        .with_reason(Reason::Store)
+        .with_detail("retriable", json!(true))
+        .with_detail("since", since.to_string())
+}
+
 /// The state failed.
 pub(crate) fn of_state(error: &StateError) -> Failure {
     let message = match error {
-        StateError::Unavailable { .. } => {
-            "the runtime's state is not available, so nothing can be changed now; what is deployed is served on, and this can be tried again"
-        }
+        StateError::Unavailable { .. } => AWAY,
         StateError::Uncertain { .. } => {
             "the runtime's state was lost during the commit; `magic versions` shows whether the change took place, and asking for it again is safe"
         }

@@ -53,7 +53,7 @@ pub(crate) async fn roll_back(
         .state
         .roll_back(name, to, &actor.subject, reason)
         .await;
-    let finished = finish(shared, name, record, moved).await;
+    let finished = finish(shared, lifecycle, name, record, moved).await;
     if let Some(prepared) = prepared {
         lifecycle.prepared().remove(&prepared);
     }
@@ -120,7 +120,7 @@ pub(crate) async fn delete(
     shared.announce("remove", &record).await?;
     let reason = actor.reason.as_deref();
     let moved = lifecycle.state.delete(name, &actor.subject, reason).await;
-    finish(shared, name, record, moved).await
+    finish(shared, lifecycle, name, record, moved).await
 }
 
 /// Ends a trial: the canary becomes the active version, or gets nothing more.
@@ -180,7 +180,7 @@ async fn end_canary_of(
             .return_canary(name, version, by, reason)
             .await
     };
-    finish(shared, name, record, moved).await
+    finish(shared, lifecycle, name, record, moved).await
 }
 
 /// Takes a canary back that fails too often, if it still is the one that was
@@ -214,6 +214,7 @@ pub(crate) async fn take_canary_back(
 /// Serves what the state says now, and records that it does.
 async fn finish(
     shared: &Arc<Shared>,
+    lifecycle: &Lifecycle,
     name: &str,
     record: Record,
     moved: Result<Outcome, DeploymentError>,
@@ -233,7 +234,7 @@ async fn finish(
     let mut record = record.with_field("changed", outcome.changed);
     record.version.clone_from(&outcome.active);
     shared.record_durably(&record).await?;
-    refusal::unless_served(super::of(shared)?, name, followed)?;
+    refusal::unless_served(lifecycle, name, followed)?;
     Ok(Moved {
         name: name.to_owned(),
         version: outcome.active,

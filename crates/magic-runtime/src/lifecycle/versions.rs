@@ -158,14 +158,15 @@ pub(crate) async fn pinned(
     name: &str,
     version: &str,
 ) -> Result<Option<Arc<Deployment>>, Failure> {
-    let Some(lifecycle) = &shared.lifecycle else {
+    if shared.lifecycle.is_none() {
         return Ok(None);
-    };
+    }
     let serving = shared.registry.get(name);
     if serving.is_none_or(|serving| serving.origin == Origin::Folder) || !could_be_version(version)
     {
         return Ok(None);
     }
+    let lifecycle = super::of(shared)?;
     // Of many who ask at once, one loads.
     let _turn = lifecycle.pinning.lock().await;
     if let Ok(found) = shared.registry.find(name, Some(version)) {
