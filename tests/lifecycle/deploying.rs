@@ -7,137 +7,16 @@ use crate::support::server::wait_for;
 use serde_json::{Value, json};
 use std::net::Shutdown;
 use std::path::Path;
-use std::process::Command;
 
-fn place() -> tempfile::TempDir {
+pub(crate) fn place() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
 /// What the answer must be; a failing row names itself.
-fn expect(what: &str, answer: &Answer, status: u16, code: &str, says: &str) {
+pub(crate) fn expect(what: &str, answer: &Answer, status: u16, code: &str, says: &str) {
     let got = (answer.status, answer.code());
     assert_eq!(got, (status, code), "{what}: {}", answer.body);
     assert!(answer.message().contains(says), "{what}: {}", answer.body);
-}
-
-/// Everything below a folder, by its path.
-fn everything(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in std::fs::read_dir(&next).expect("our own folder") {
-            let path = entry.expect("our own folder").path();
-            if path.is_dir() && !path.is_symlink() {
-                open.push(path.clone());
-            }
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
-#[test]
-fn hostile_archives_are_refused_over_http_and_leave_nothing() {
-    let place = place();
-    let service = Service::start(place.path(), &[]);
-    let (archives, outside) = (self::place(), self::place());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/lifecycle/hostile.py");
-    let made = Command::new("python3")
-        .arg(script)
-        .args([archives.path(), outside.path()])
-        .status()
-        .expect("Python runs");
-    assert!(made.success());
-    let bundles = place.path().join("data/bundles");
-    let before = everything(&bundles);
-    let mut tried = 0;
-    for entry in std::fs::read_dir(archives.path()).expect("our own folder") {
-        let path = entry.expect("our own folder").path();
-        let what = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .expect("UTF-8");
-        if what.starts_with("honest") {
-            continue;
-        }
-        let bytes = std::fs::read(&path).expect("our own file");
-        let answer = service.deploy(&bytes, "");
-        expect(what, &answer, 400, "E4001", "the archive is not acceptable");
-        assert!(!answer.message().contains(char::is_control), "{what}");
-        tried += 1;
-    }
-    assert_eq!(tried, 17);
-    assert_eq!(
-        everything(&bundles),
-        before,
-        "a refused archive is not kept"
-    );
-    assert!(everything(outside.path()).is_empty(), "nothing escapes");
-    assert_eq!(
-        service.get("/api/controllers").body["controllers"],
-        json!([])
-    );
-    let honest = std::fs::read(archives.path().join("honest.tar.gz")).expect("our own file");
-    assert_eq!(service.deploy(&honest, "").status, 201);
-}
-
-#[test]
-fn archives_are_bounded_before_they_are_read() {
-    let place = place();
-    let service = Service::start(place.path(), &[]);
-    // Declared and never sent: the answer does not wait for it.
-    let head = format!(
-        "POST /api/controllers HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\nexpect: 100-continue\r\ncontent-length: 99999999999\r\nconnection: close\r\n\r\n"
-    );
-    let answer = raw(&service, &head);
-    expect("declared", &answer, 413, "E1004", "");
-    let sent = vec![0x1f; 80 << 20];
-    let answer = call(service.address, "POST", "/api/controllers", KEY, &sent);
-    // The server may close before everything was sent; then there is no answer to read.
-    if let Some(answer) = answer {
-        expect("sent", &answer, 413, "E1004", "");
-    }
-    let head = format!(
-        "POST /api/controllers HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-encoding: gzip\r\ncontent-length: 1\r\nconnection: close\r\n\r\nx"
-    );
-    expect("encoded", &raw(&service, &head), 415, "E1004", "");
-    for query in [
-        "canary=0",
-        "canary=100",
-        "canary=300",
-        "margin=0.5",
-        "canary=5&margin=2",
-        "canary=5&margin=NaN",
-        "what=1",
-    ] {
-        let answer = service.deploy(&telling("Echo", "1.0.0"), query);
-        expect(query, &answer, 400, "E1004", "");
-    }
-    let long = format!("reason={}", "x".repeat(1_001));
-    expect(
-        "reason",
-        &service.deploy(&telling("Echo", "1.0.0"), &long),
-        400,
-        "E1004",
-        "reason",
-    );
-    assert_eq!(
-        service
-            .deploy(&telling("Echo", "1.0.0"), "reason=because")
-            .status,
-        201
-    );
-}
-
-/// Sends bytes as they are.
-fn raw(service: &Service, request: &str) -> Answer {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(service.address).expect("it accepts");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("it answers");
-    crate::service::parse(&answer).expect("an answer")
 }
 
 /// Each refusal of a content, with the twin that differs in that alone.
@@ -553,6 +432,35 @@ fn deploys_of_one_name_take_turns() {
         format!("deploy {}", service.execute("Echo", &json!({})).version())
     );
     assert_eq!(service.history("Echo").len(), 11);
+}
+
+/// More deploys than can wait are refused and can be asked for again; those that wait are done.
+#[test]
+fn deploys_wait_in_bounded_number() {
+    let place = place();
+    let service = Service::start(place.path(), &[]);
+    let address = service.address;
+    let slow = format!("import time\ntime.sleep(1)\n{}", code("return {}"));
+    let bundles: Vec<_> = (0..48)
+        .map(|number| archive(&contract(&format!("Slow{number}"), "1.0.0", ""), &slow))
+        .collect();
+    let answers = at_once(bundles.len(), |number| {
+        call(address, "POST", "/api/controllers", KEY, &bundles[number]).expect("an answer")
+    });
+    let refused: Vec<_> = (0..bundles.len())
+        .filter(|number| answers[*number].status != 201)
+        .collect();
+    assert!(!refused.is_empty() && refused.len() <= 16, "{refused:?}");
+    for number in &refused {
+        let answer = &answers[*number];
+        assert_eq!(
+            (answer.status, answer.code(), answer.reason()),
+            (429, "E3005", "queue"),
+            "{}",
+            answer.body
+        );
+    }
+    assert_eq!(service.deploy(&bundles[refused[0]], "").status, 201);
 }
 
 fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {

@@ -14,3 +14,4 @@ mod outside;
 mod readme;
 mod service;
 mod switching;
+mod uploads;

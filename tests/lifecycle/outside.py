@@ -33,17 +33,45 @@ CODES = {
 ALLOWED_5XX: set[str] = set()
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "BREW", "get"]
-NAMES = ["Echo", "echo", "Nobody", "..", "%2e%2e", "%00", "%ff", "a" * 200, "Echo%2F", "Echo;x=1", "%25", "é", "'", '"', "*", ""]
+NAMES = [
+    "Echo",
+    "echo",
+    "Nobody",
+    "..",
+    "%2e%2e",
+    "%00",
+    "%ff",
+    "a" * 200,
+    "Echo%2F",
+    "Echo;x=1",
+    "%25",
+    "é",
+    "'",
+    '"',
+    "*",
+    "",
+]
 VERSIONS = ["1.0.0", "v1.0.0", "9.9.9", "", "%00", "1.0.0'--", "x" * 300, "&version=1.0.0"]
 QUERIES = ["version=", "follow=maybe&limit=", "after=", "canary=", "margin=", "reason=", "limit=", "since=", "kind=", "x="]
-CONTENT = ["application/json", "application/json; charset=utf-8", "text/plain", "application/zstd", "", "application/json, x", "\xff"]
+CONTENT = [
+    "application/json",
+    "application/json; charset=utf-8",
+    "text/plain",
+    "application/zstd",
+    "",
+    "application/json, x",
+    "\xff",
+]
 # Mostly right: whoever guesses too often is told to wait, and learns nothing more.
 CREDENTIALS = ["key"] * 60 + ["none", "wrong", "bearer", "both", "basic"]
 
 
 def archive(draw: random.Random) -> bytes:
     """A bundle that can be deployed, or could but for a few bytes."""
-    name, version = draw.choice(["Echo", "Other", "x", ""]), draw.choice(["0.1.0", f"1.{draw.randrange(9)}.0", "1", "2.0.0-rc.1"])
+    name, version = (
+        draw.choice(["Echo", "Other", "x", ""]),
+        draw.choice(["0.1.0", f"1.{draw.randrange(9)}.0", "1", "2.0.0-rc.1"]),
+    )
     contract = f"name: {name}\nversion: {version}\ninput: {{type: object}}\noutput: {{type: object}}\n"
     code = "from magic import contract\n\n\n@contract('./contract.yaml')\nasync def handle(input, ctx):\n    return {}\n"
     out = io.BytesIO()
@@ -62,7 +90,19 @@ def documents(draw: random.Random) -> bytes:
     """A body: JSON of the shapes that routes take, broken in one place or more; or no JSON at all."""
     word = draw.choice(["1.0.0", "promote", "return", "Echo", "", "\0", "x" * 3000, "\ud7ff", "../..", "db:read"])
     value = draw.choice([None, True, -1, 1e308, 10**30, word, [], [word] * 3, {}, {word: word}, [[[[[[]]]]]]])
-    members = ["to", "reason", "action", "name", "roles", "controllers", "expires_in", "controller", "capability", "target", "a"]
+    members = [
+        "to",
+        "reason",
+        "action",
+        "name",
+        "roles",
+        "controllers",
+        "expires_in",
+        "controller",
+        "capability",
+        "target",
+        "a",
+    ]
     document = {draw.choice(members): value for _ in range(draw.randrange(4))}
     text = json.dumps(document).encode()
     match draw.randrange(9):
@@ -91,7 +131,10 @@ def request(draw: random.Random, routes: list[str], key: str) -> tuple[str, str,
     if draw.random() < 0.1:
         path += draw.choice(["/", "//", "/../keys", "/%2e%2e/keys", "#x", ";", "/" + "y" * 4000])
     if draw.random() < 0.4:
-        pairs = [draw.choice(QUERIES) + draw.choice([*VERSIONS, "0", "-1", "true", "99999999999999999999"]) for _ in range(draw.randrange(1, 4))]
+        pairs = [
+            draw.choice(QUERIES) + draw.choice([*VERSIONS, "0", "-1", "true", "99999999999999999999"])
+            for _ in range(draw.randrange(1, 4))
+        ]
         path += "?" + "&".join(pairs)
     headers = {"Connection": "keep-alive"}
     if content := draw.choice(CONTENT):
@@ -112,8 +155,21 @@ def request(draw: random.Random, routes: list[str], key: str) -> tuple[str, str,
         case "key":
             headers["X-API-Key"] = key
     if draw.random() < 0.3:
-        name = draw.choice(["X-Request-ID", "Idempotency-Key", "traceparent", "Accept", "Last-Event-ID", "Origin", "Content-Encoding", "Expect"])
-        headers[name] = draw.choice(["", "x", "x" * 300, "\xe9", "text/event-stream", "gzip", "100-continue", "null", "*/*;q=nan", "1" * 40])
+        name = draw.choice(
+            [
+                "X-Request-ID",
+                "Idempotency-Key",
+                "traceparent",
+                "Accept",
+                "Last-Event-ID",
+                "Origin",
+                "Content-Encoding",
+                "Expect",
+            ]
+        )
+        headers[name] = draw.choice(
+            ["", "x", "x" * 300, "\xe9", "text/event-stream", "gzip", "100-continue", "null", "*/*;q=nan", "1" * 40]
+        )
     if draw.random() < 0.01:
         headers["X-Filler"] = "z" * 200_000
     return method, path, headers, body
@@ -184,9 +240,11 @@ def main() -> None:
             continue
         seen[status] = seen.get(status, 0) + 1
         if wrong := judge(status, kind, text, method):
-            sys.exit(f"seed {seed}, request {number}: {method} {path[:200]} {str(headers)[:400]} {body[:200]!r}: {wrong}: {text[:500]!r}")
+            sent = f"{method} {path[:200]} {str(headers)[:400]} {body[:200]!r}"
+            sys.exit(f"seed {seed}, request {number}: {sent}: {wrong}: {text[:500]!r}")
     connection = connect()
-    connection.request("POST", "/api/execute/Echo", body="{}", headers={"X-API-Key": key, "Content-Type": "application/json"})
+    headers = {"X-API-Key": key, "Content-Type": "application/json"}
+    connection.request("POST", "/api/execute/Echo", body="{}", headers=headers)
     answer = connection.getresponse()
     assert answer.status in {200, 404}, answer.read()
     print(json.dumps({str(status): times for status, times in sorted(seen.items())}))
