@@ -46,7 +46,8 @@ def _scenarios() -> list[Any]:
 
 SCENARIOS = _scenarios()
 KNOWN = {
-    "name", "capabilities", "effects", "tables", "secrets", "cache", "queues", "http", "runs", "after", "databases", "players",
+    "name", "capabilities", "effects", "metrics",
+    "tables", "secrets", "cache", "queues", "http", "runs", "after", "databases", "players",
 }  # fmt: skip
 RUN = {"python", "input", "result", "error", "calls", "requests"}
 
@@ -131,6 +132,8 @@ def _compare(sent: Request, expected: dict[str, Any]) -> None:
 def test_scenario(scenario: dict[str, Any], tmp_path: Path) -> None:
     assert scenario.keys() <= KNOWN | RUN, scenario.keys() - KNOWN - RUN
     contract = {"name": "Scenario", "version": "1.0.0", "capabilities": scenario.get("capabilities", [])}
+    if "metrics" in scenario:
+        contract["observability"] = {"metrics": scenario["metrics"]}
     if "effects" in scenario:
         contract["effects"] = scenario["effects"]
     broker = FakeBroker(

@@ -99,7 +99,12 @@ def test_each_call_needs_its_capability(call: str) -> None:
 
 
 def test_metrics_are_declared_by_name() -> None:
-    broker = FakeBroker({"metrics.inc": None, "metrics.observe": None})
+    broker = FakeBroker()
+    for call in ("counter('seen_total').inc()", "counter('seen_total').inc(2)", "histogram('seen_total').observe(1)"):
+        assert run(everything, {"call": f"ctx.metrics.{call}"}, contract=CONTRACT, broker=broker) is None
+    assert (broker.counters, broker.observations) == ({"seen_total": 3}, {"seen_total": [1]})
+    assert broker.decisions == []
+    broker = FakeBroker({"metrics.inc": None})
     assert run(everything, {"call": "ctx.metrics.counter('seen_total').inc()"}, contract=CONTRACT, broker=broker) is None
     with pytest.raises(CapabilityDenied, match="other"):
         run(everything, {"call": "ctx.metrics.histogram('other').observe(1)"}, contract=CONTRACT, broker=broker)

@@ -94,6 +94,10 @@ fn contract(scenario: &Scenario) -> String {
     };
     // JSON is YAML too.
     let mut text = format!("capabilities: {capabilities}\n");
+    let metrics = scenario.get("metrics");
+    if !metrics.is_null() {
+        let _ = writeln!(text, "observability: {{\"metrics\": {metrics}}}");
+    }
     if let Some(effects) = scenario.get("effects").as_str() {
         let _ = writeln!(text, "effects: {effects}");
     }

@@ -40,6 +40,7 @@ pub(crate) struct BodyLimits {
     archive_bytes: usize,
     time: Duration,
     budget: Arc<Semaphore>,
+    units: usize,
 }
 
 impl BodyLimits {
@@ -50,7 +51,15 @@ impl BodyLimits {
             archive_bytes: options.archive_limit,
             time: options.body_timeout,
             budget: Arc::new(Semaphore::new(units)),
+            units,
         }
+    }
+
+    /// How much of the shared memory is used, and how much there is, in bytes.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        let free = self.budget.available_permits();
+        let used = self.units.saturating_sub(free);
+        (used * BUDGET_UNIT, self.units * BUDGET_UNIT)
     }
 
     /// Reads a JSON body.

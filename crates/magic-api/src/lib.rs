@@ -14,6 +14,7 @@
 //! Dropping a request's future cancels its execution and kills its worker; hyper drops it when the client goes away. Nothing
 //! here spawns a task that outlives the connection it belongs to.
 
+mod answered;
 mod auth;
 mod body;
 mod cors;

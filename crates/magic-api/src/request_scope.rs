@@ -16,6 +16,7 @@ use hyper::{Request, StatusCode};
 use magic_contract::{ErrorCode, Failure, Reason};
 use tower::ServiceExt;
 
+use crate::answered::Answered;
 use crate::auth::authenticator::Authentication;
 use crate::auth::caller::Caller;
 use crate::auth::role::Roles;
@@ -61,6 +62,7 @@ impl Peer {
 /// Everything that is needed to answer requests.
 pub(crate) struct RequestScope {
     router: axum::Router,
+    answered: Answered,
     header_count: usize,
     header_bytes: usize,
     /// Whether only loopback names are believed on TCP.
@@ -69,9 +71,10 @@ pub(crate) struct RequestScope {
 }
 
 impl RequestScope {
-    pub(crate) fn new(router: axum::Router, options: &ApiOptions) -> Self {
+    pub(crate) fn new(router: axum::Router, options: &ApiOptions, answered: Answered) -> Self {
         Self {
             router,
+            answered,
             header_count: options.header_count,
             header_bytes: options.header_bytes,
             loopback_names: matches!(options.authentication, Authentication::Open),
@@ -104,6 +107,7 @@ impl RequestScope {
         if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
             refusal.write_envelope(&mut response, &id);
         }
+        self.answered.count(response.status());
         if let Some(asked) = asked {
             tracing::debug!(request_id = %id, asked, status = response.status().as_u16(), "answered");
         }

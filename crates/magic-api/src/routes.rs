@@ -31,6 +31,7 @@ mod executions;
 mod health;
 mod keys;
 mod logs;
+mod metrics;
 mod nodes;
 mod openapi;
 mod policy;
@@ -167,6 +168,12 @@ pub static ROUTES: &[Route] = &[
         path: "/api/readyz",
         role: Role::Public,
         handler: || get(readyz::readyz),
+    },
+    Route {
+        method: Method::GET,
+        path: "/metrics",
+        role: Role::Read,
+        handler: || get(metrics::metrics),
     },
     Route {
         method: Method::GET,

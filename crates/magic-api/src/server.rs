@@ -74,8 +74,10 @@ pub async fn serve(
     };
     let state = ApiState::new(runtime.clone(), &options, ending.stopping.clone());
     let gate = Arc::new(Gate::new(runtime.clone(), &options));
-    let scope = Arc::new(RequestScope::new(routes::router(state, gate), &options));
-    let connections = TaskTracker::new();
+    let connections = state.connections.clone();
+    let answered = state.answered.clone();
+    let router = routes::router(state, gate);
+    let scope = Arc::new(RequestScope::new(router, &options, answered));
     let mut loops = tokio::task::JoinSet::new();
     for listener in listeners {
         let connection = Connection::new(Arc::clone(&scope), options.clone(), ending.clone());

@@ -7,7 +7,9 @@ use magic_runtime::Runtime;
 use magic_store::state::ApiKeys;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::answered::Answered;
 use crate::auth::authenticator::Authentication;
 use crate::body::BodyLimits;
 use crate::options::ApiOptions;
@@ -35,6 +37,10 @@ pub(crate) struct ApiState {
     pub(crate) authentication: Authentication,
     /// One permit for each upload that is read and deployed: its files are in memory.
     pub(crate) uploads: Arc<Semaphore>,
+    /// The open connections.
+    pub(crate) connections: TaskTracker,
+    /// What was answered, by status.
+    pub(crate) answered: Answered,
     /// Cancelled when the server is told to stop; endless answers end then.
     pub(crate) stopping: CancellationToken,
 }
@@ -50,6 +56,8 @@ impl ApiState {
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             keys: options.keys.clone(),
             authentication: options.authentication.clone(),
+            connections: TaskTracker::new(),
+            answered: Answered::default(),
             stopping,
         }
     }

@@ -13,6 +13,9 @@ pub struct Budget {
     pub log_lines: u32,
     /// Bytes of log notifications.
     pub log_bytes: usize,
+    /// Measurements; those beyond are dropped, since counting too much is no
+    /// reason to fail a request.
+    pub measurements: u32,
     /// Frames of any kind; beyond this the session breaks the protocol.
     pub frames: u32,
     /// Bytes of all frames together; beyond this the session breaks the
@@ -32,6 +35,7 @@ impl Default for Budget {
             calls: 10_000,
             log_lines: 10_000,
             log_bytes: 1024 * 1024,
+            measurements: 10_000,
             frames: 100_000,
             bytes: 128 * 1024 * 1024,
             calls_at_once: 64,
@@ -49,6 +53,11 @@ impl Budget {
     /// Charges one capability call; `false` when none is left.
     pub(crate) fn charge_call(&mut self) -> bool {
         charge(&mut self.calls)
+    }
+
+    /// Charges one measurement; `false` when it must be dropped.
+    pub(crate) fn charge_measurement(&mut self) -> bool {
+        charge(&mut self.measurements)
     }
 
     /// Charges one log line of `bytes`; `false` when it must be dropped.

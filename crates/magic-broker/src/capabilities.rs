@@ -20,6 +20,7 @@ use crate::http::{Egress, EgressSession};
 use crate::problem;
 use crate::queue::{QueueSession, Queues};
 use crate::secrets::{Redactor, Secrets, SecretsSession};
+use crate::trace::TraceContext;
 use magic_contract::{CapabilityKind, ControllerName, Effects, Failure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +65,8 @@ pub struct RequestFacts {
     /// The effect of its success that no call asks for: the acknowledgement of
     /// the message that started it.
     pub acknowledges: Option<Effect>,
+    /// The trace that its own requests belong to.
+    pub trace: Option<TraceContext>,
 }
 
 /// The sessions of one request.
@@ -170,7 +173,8 @@ impl Capabilities {
             ),
             backend: backends.database.clone(),
             rows_left: Mutex::new(facts.rows),
-            egress: EgressSession::new(backends.egress.clone(), secrets.clone()),
+            egress: EgressSession::new(backends.egress.clone(), secrets.clone())
+                .within(facts.trace.clone()),
             secrets,
             queue: QueueSession::new(
                 backends.queues.clone(),

@@ -24,6 +24,7 @@ mod files;
 mod frame;
 mod grants;
 pub mod http;
+mod measure;
 mod message;
 mod problem;
 pub mod queue;
@@ -35,6 +36,7 @@ mod sqlite_file;
 mod store;
 #[cfg(test)]
 mod test_call;
+mod trace;
 
 pub use budget::Budget;
 pub use capabilities::{Backends, Capabilities, RequestFacts, Settled};
@@ -44,8 +46,10 @@ pub use delivery::Deliverer;
 pub use effects::{DeliverError, Effect, Held, HeldLimits, deliver};
 pub use frame::{FRAME_LIMIT, FrameBuffer, FrameError, encode};
 pub use grants::GrantSource;
+pub use measure::Measurement;
 pub use message::{FromWorker, LogLevel, MessageError, WorkerError, WorkerErrorKind};
 pub use record::{AuditSink, CallRecord, Durable, Ending, Intent};
 pub use redis_store::{RedisStore, RedisUrlError};
 pub use session::{End, LogSink, Session, Surroundings};
 pub use store::StoreError;
+pub use trace::TraceContext;

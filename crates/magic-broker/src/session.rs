@@ -17,6 +17,7 @@ use crate::capabilities::Capabilities;
 use crate::capability::Method;
 use crate::channel::{Channel, ChannelError, Next};
 use crate::grants::GrantSource;
+use crate::measure::{self, Measurement};
 use crate::message::{FromWorker, LogLevel, WorkerError};
 use crate::problem;
 use crate::record::{AuditSink, CallRecord, Ending};
@@ -36,6 +37,10 @@ use tokio::time::Instant;
 pub trait LogSink: Send + Sync {
     /// Takes one line.
     fn log(&self, level: LogLevel, message: String, fields: Map<String, Value>);
+    /// Takes a measurement, `None` for one beyond the budget; `false` if the contract declares no metric of that name.
+    fn measure(&self, _name: &str, _measurement: Option<Measurement>) -> bool {
+        false
+    }
     /// Told once at the end how many lines the budget dropped, if any.
     fn dropped(&self, lines: u64);
 }
@@ -227,7 +232,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     return ControlFlow::Break(End::Protocol(breach));
                 }
                 self.last_call = id;
-                self.begin(id, &method, params);
+                match method.strip_prefix(measure::PREFIX) {
+                    Some(verb) => self.measure(id, verb, &params),
+                    None => self.begin(id, &method, params),
+                }
             }
         }
         ControlFlow::Continue(())
@@ -251,6 +259,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         } else {
             self.dropped_lines += 1;
         }
+    }
+
+    /// Takes a measurement. It is answered, so that a misspelt name is seen, but it touches nothing outside and is no capability
+    /// call: it has no record, and beyond its budget it is dropped, as log lines are.
+    fn measure(&mut self, id: u64, verb: &str, params: &str) {
+        let outcome = measure::read(verb, params).and_then(|(name, measurement)| {
+            let measurement = self.budget.charge_measurement().then_some(measurement);
+            if !self.around.logs.measure(&name, measurement) {
+                let grant = self.around.grants.current();
+                return Err(measure::undeclared(&name, grant.controller()));
+            }
+            result_frame(id, "null".to_owned())
+        });
+        let bytes = 0;
+        self.answer(Answered { id, bytes, outcome });
     }
 
     /// Decides a call; what is allowed joins the calls under way.

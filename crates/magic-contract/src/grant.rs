@@ -116,6 +116,12 @@ impl Grant {
         &self.policy
     }
 
+    /// The name of the controller that it is about.
+    #[must_use]
+    pub fn controller(&self) -> &str {
+        &self.controller
+    }
+
     /// The hash of the policy that judged, for the audit record.
     #[must_use]
     pub fn policy_hash(&self) -> &str {

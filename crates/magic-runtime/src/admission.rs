@@ -46,6 +46,16 @@ impl Admission {
         }
     }
 
+    /// How many wait for a place.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How many places of the controller's own are free.
+    pub(crate) fn free(&self) -> u64 {
+        self.own.available_permits() as u64
+    }
+
     /// Waits for a place for as long as it takes, in line with everybody else,
     /// for one whom nobody is waiting for.
     pub(crate) async fn enter_unhurried(&self) -> Permit {

@@ -40,6 +40,8 @@ pub(crate) struct Open {
     pub(crate) arrived: Instant,
     /// The message that started it, for the record.
     pub(crate) started_by: Option<StartedBy>,
+    /// The trace that it belongs to, for the record.
+    pub(crate) trace_id: Option<String>,
 }
 
 impl Closing {
@@ -192,6 +194,9 @@ impl Open {
             ("effects".to_owned(), json!(effects)),
             ("calls".to_owned(), json!(self.sinks.calls())),
         ]);
+        if let Some(trace) = &self.trace_id {
+            facts.insert("trace_id".to_owned(), json!(trace));
+        }
         if let Some(message) = &self.started_by {
             facts.insert("trigger".to_owned(), json!(message));
         }

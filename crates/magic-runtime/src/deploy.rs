@@ -205,6 +205,7 @@ pub(crate) async fn prepare(
         } else {
             bundle.contract.isolation
         },
+        meters: Arc::new(crate::meters::Meters::new(&bundle.contract)),
         contract: bundle.contract,
         rights: Rights::new(shared.policies.clone(), grant),
         digest: bundle.digest,

@@ -14,6 +14,7 @@ use crate::execution::{self, Job, Surrounded};
 use crate::history::Draft;
 use crate::idempotency::{self, Named};
 use crate::lifecycle;
+use crate::meters::Counting;
 use crate::outcome::{self, Returned};
 use crate::registry::{self, Chosen, Missing};
 use crate::request::{Answer, Failed, Request};
@@ -21,6 +22,7 @@ use crate::runtime::Shared;
 use crate::sinks::Sinks;
 use crate::version::Version;
 use bytes::Bytes;
+use magic_broker::TraceContext;
 use magic_contract::{Category, ErrorCode, Failure, JsonLimits, Reason, ValidValue};
 use magic_sandbox::Ended;
 use serde_json::Value;
@@ -48,12 +50,14 @@ pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Ans
     let mut version = None;
     let mut tried = None;
     let mut draft = None;
+    let mut counting = None;
     let outcome = async {
         let chosen = choose(shared, &request).await?;
         tried = chosen.tried;
         let deployment = chosen.deployment;
         version = Some(deployment.version.clone());
         draft = begin(shared, &request, &deployment.version, arrived);
+        counting = Some(deployment.version.meters.begin());
         if shared.is_draining() {
             return Err(
                 Failure::new(ErrorCode::NoCapacity, "the runtime is shutting down")
@@ -71,10 +75,19 @@ pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Ans
     conclude(
         &request,
         version.as_deref(),
+        Told {
+            counting,
+            draft: draft.as_deref(),
+        },
         arrived,
         outcome,
-        draft.as_deref(),
     )
+}
+
+/// Who is told how a request ended, beside its caller.
+struct Told<'a> {
+    counting: Option<Counting>,
+    draft: Option<&'a Draft>,
 }
 
 /// Begins to tell of an execution, where that is kept.
@@ -165,11 +178,16 @@ pub(crate) async fn invoke_on(
     request: Request,
 ) -> Result<Answer, Failed> {
     let arrived = Instant::now();
+    let counting = Some(deployment.version.meters.begin());
     let draft = begin(shared, &request, &deployment.version, arrived);
     let told = draft.as_ref();
     let outcome = steps(shared, &request, deployment, permit, arrived, told).await;
     let version = Some(&*deployment.version);
-    conclude(&request, version, arrived, outcome, draft.as_deref())
+    let told = Told {
+        counting,
+        draft: draft.as_deref(),
+    };
+    conclude(&request, version, told, arrived, outcome)
 }
 
 #[expect(
@@ -179,14 +197,17 @@ pub(crate) async fn invoke_on(
 fn conclude(
     request: &Request,
     version: Option<&Version>,
+    told: Told<'_>,
     arrived: Instant,
     outcome: Result<Output, Failure>,
-    draft: Option<&Draft>,
 ) -> Result<Answer, Failed> {
     let duration = arrived.elapsed();
-    if let Some(draft) = draft {
+    if let Some(draft) = told.draft {
         let code = outcome.as_ref().err().map_or("ok", |f| f.code.as_str());
         draft.outcome(code, duration);
+    }
+    if let Some(counting) = told.counting {
+        counting.ended(outcome.as_ref().map(drop), duration);
     }
     let controller = version.map(|version| version.contract.name.to_string());
     let caller = &request.caller.subject;
@@ -195,6 +216,8 @@ fn conclude(
             tracing::debug!(
                 request_id = request.request_id,
                 controller,
+                version = version.map(|version| tracing::field::display(&version.contract.version)),
+                trace_id = request.trace.as_ref().map(TraceContext::trace_id),
                 caller,
                 ?duration,
                 "answered"
@@ -212,6 +235,8 @@ fn conclude(
             tracing::info!(
                 request_id = request.request_id,
                 controller,
+                version = version.map(|version| tracing::field::display(&version.contract.version)),
+                trace_id = request.trace.as_ref().map(TraceContext::trace_id),
                 caller,
                 code = failure.code.as_str(),
                 message = failure.message,
@@ -293,7 +318,14 @@ async fn steps(
             .map(|services| services.audit.clone()),
         request.caller.subject.clone(),
     );
-    let sinks = Arc::new(sinks.telling(draft.cloned()));
+    let sinks = sinks
+        .telling(draft.cloned())
+        .counted_by(version.meters.clone());
+    let sinks = Arc::new(sinks);
+    let trace_id = request
+        .trace
+        .as_ref()
+        .map(|trace| trace.trace_id().to_owned());
     let closing = Closing::new(Open {
         shared: shared.clone(),
         _permit: permit.clone(),
@@ -302,6 +334,7 @@ async fn steps(
         claim,
         arrived,
         started_by: request.started_by.clone(),
+        trace_id,
     });
     let ran = async {
         let mut worker = deployment.stock.take(patience).await?;

@@ -31,6 +31,8 @@ mod leaves;
 mod levels;
 mod lifecycle;
 mod load_failure;
+mod meters;
+pub mod metrics;
 mod options;
 mod outcome;
 mod packages;
@@ -61,6 +63,7 @@ pub use interpreter::{Interpreter, InterpreterError};
 pub use lifecycle::{
     Actor, DeployOrder, EventSummary, Moved, Share, Step, VersionSummary, Versions,
 };
+pub use magic_broker::TraceContext;
 pub use options::{RuntimeLimits, RuntimeOptions};
 pub use packages::{CLibrary, WheelSupport};
 pub use policies::{PolicyChange, RefusedVersion};

@@ -190,6 +190,7 @@ mod tests {
         .expect("a valid contract");
         let grant = Grant::derive_under(&contract, &policies.current());
         Version {
+            meters: Arc::new(crate::meters::Meters::new(&contract)),
             contract,
             rights: Rights::new(Arc::clone(policies), grant),
             digest: String::new(),

@@ -1,7 +1,7 @@
 //! What goes into an invocation and what comes out of it.
 
 use bytes::Bytes;
-use magic_broker::Effect;
+use magic_broker::{Effect, TraceContext};
 use magic_contract::Failure;
 use serde_json::Value;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub struct Request {
     /// The client's name for this request: asked again under the same name with the same input, the
     /// stored answer comes back and nothing is done twice.
     pub idempotency_key: Option<IdempotencyKey>,
+    /// The trace that it belongs to, if the client says so.
+    pub trace: Option<TraceContext>,
     /// The message that started it, if it was not a client.
     pub started_by: Option<StartedBy>,
 }

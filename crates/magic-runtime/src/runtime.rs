@@ -15,7 +15,7 @@ use crate::policies::{PolicyCell, PolicyChange};
 use crate::registry::Registry;
 use crate::request::{Answer, Failed, Request};
 use crate::sdk::{self, SdkError};
-use crate::self_test::{self, SelfTest};
+use crate::self_test::{self, LayerState, SelfTest};
 use crate::services::Working;
 use crate::summary::{
     ControllerDetail, ControllerInterface, ControllerSummary, Readiness, Unserved,
@@ -23,7 +23,7 @@ use crate::summary::{
 use crate::template::Template;
 use crate::triggers::{self, Triggers};
 use crate::version::{self, Version};
-use crate::{confinement, folder, invoke, levels};
+use crate::{confinement, folder, invoke, levels, metrics};
 use magic_broker::db::Access;
 use magic_broker::{Capabilities, GrantSource, RequestFacts};
 use magic_contract::{
@@ -77,6 +77,10 @@ pub(crate) struct Shared {
     /// What requests still do when nobody waits for them any more.
     pub(crate) closings: TaskTracker,
     draining: AtomicBool,
+    /// What scrapes asked of back ends.
+    pub(crate) asked: metrics::Asked,
+    /// What the last self-test found.
+    layers: std::sync::Mutex<Vec<LayerState>>,
     /// Held by the self-test that runs: one at a time, however many ask.
     testing: Arc<Mutex<()>>,
 }
@@ -108,6 +112,7 @@ impl Shared {
                 .started_by
                 .as_ref()
                 .map(|message| message.acknowledges.clone()),
+            trace: request.trace.clone(),
         };
         Capabilities::of(&services.backends, facts)
     }
@@ -168,6 +173,17 @@ impl Shared {
             .iter()
             .flat_map(|serving| serving.deployments().cloned())
             .collect()
+    }
+
+    /// The layers as the last self-test found them.
+    pub(crate) fn tested_layers(&self) -> Vec<LayerState> {
+        self.tested().clone()
+    }
+
+    fn tested(&self) -> std::sync::MutexGuard<'_, Vec<LayerState>> {
+        self.layers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -282,6 +298,8 @@ impl Runtime {
             triggers: Triggers::new(),
             closings: TaskTracker::new(),
             draining: AtomicBool::new(false),
+            asked: metrics::Asked::default(),
+            layers: std::sync::Mutex::default(),
             testing: Arc::default(),
         };
         let runtime = Self {
@@ -563,6 +581,11 @@ impl Runtime {
         &self.shared.launcher.logs
     }
 
+    /// What a scrape sees.
+    pub async fn metrics(&self) -> Vec<metrics::Family> {
+        metrics::families(&self.shared).await
+    }
+
     /// Whether requests are served, and if not, why.
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
@@ -615,7 +638,10 @@ impl Runtime {
             self_test::run(&launcher).await
         });
         match test.await {
-            Ok(found) => found,
+            Ok(found) => {
+                *self.shared.tested() = found.layers.clone();
+                found
+            }
             // Nobody aborts it.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }

@@ -7,8 +7,11 @@
 
 use crate::capture::{self, Source};
 use crate::history::Draft;
+use crate::meters::Meters;
 use magic_broker::secrets::Redactor;
-use magic_broker::{AuditSink, CallRecord, Durable, Ending, Intent, LogLevel, LogSink};
+use magic_broker::{
+    AuditSink, CallRecord, Durable, Ending, Intent, LogLevel, LogSink, Measurement,
+};
 use magic_contract::{ErrorCode, Failure, Reason, RuleReference};
 use magic_store::{
     AuditFailed, AuditLog, Decision, Kind, Level, Record, Rule, RunLogs, Stream, Ticket,
@@ -29,6 +32,8 @@ pub(crate) struct Sinks {
     /// What is to be said of the execution.
     draft: Option<Arc<Draft>>,
     recorded: Mutex<Recorded>,
+    /// What counts its calls and takes its measurements; nothing while examples are tried.
+    meters: Option<Arc<Meters>>,
 }
 
 /// What was recorded so far.
@@ -59,12 +64,19 @@ impl Sinks {
             caller,
             draft: None,
             recorded: Mutex::default(),
+            meters: None,
         }
     }
 
     /// These sinks, telling the draft as well.
     pub(crate) fn telling(self, draft: Option<Arc<Draft>>) -> Self {
         Self { draft, ..self }
+    }
+
+    /// These sinks, with what they count.
+    pub(crate) fn counted_by(mut self, meters: Arc<Meters>) -> Self {
+        self.meters = Some(meters);
+        self
     }
 
     /// How many capability calls were recorded.
@@ -186,6 +198,12 @@ impl LogSink for Sinks {
             .append(&self.logs, Stream::Log, level, message, fields);
     }
 
+    fn measure(&self, name: &str, measurement: Option<Measurement>) -> bool {
+        // While examples are tried nothing is counted.
+        let meters = self.meters.as_ref();
+        meters.is_none_or(|meters| meters.measure(name, measurement))
+    }
+
     fn dropped(&self, lines: u64) {
         let fields = Map::from_iter([("dropped_lines".to_owned(), json!(lines))]);
         let message = format!("{lines} log lines beyond this request's budget were dropped");
@@ -229,6 +247,14 @@ impl AuditSink for Sinks {
             Ending::Unfinished => {
                 record.fields.insert("unfinished".to_owned(), json!(true));
             }
+        }
+        if let Some(meters) = &self.meters {
+            let (ended, cut_off) = match call.ending {
+                Ending::Performed => (Ok(()), false),
+                Ending::Failed(failure) => (Err(failure.code), false),
+                Ending::Unfinished => (Ok(()), true),
+            };
+            meters.call(call.capability, ended, cut_off);
         }
         self.lock().calls += 1;
         if let Some(draft) = &self.draft {

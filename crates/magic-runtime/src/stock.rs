@@ -10,12 +10,14 @@ mod keeper;
 
 use crate::admission::no_place;
 use crate::launcher::Launcher;
+use crate::meters::Meters;
 use crate::template::Template;
 use crate::version::Version;
 use crate::worker::Worker;
 use keeper::Keeper;
 use magic_contract::Failure;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -26,6 +28,18 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Stock {
     shared: Arc<Shared>,
+    meters: Arc<Meters>,
+}
+
+/// How much there is, for whoever watches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Levels {
+    /// Workers that are ready.
+    pub(crate) ready: u64,
+    /// Requests that wait for one.
+    pub(crate) waiting: u64,
+    /// Templates: one or none.
+    pub(crate) templates: u64,
 }
 
 /// What takers and keeper share.
@@ -34,6 +48,8 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes the keeper.
     wake: Notify,
+    /// Whether the keeper had a template when it last looked.
+    has_template: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -62,10 +78,22 @@ impl Stock {
                 closed: false,
             }),
             wake: Notify::new(),
+            has_template: AtomicBool::new(template.is_some()),
         });
+        let meters = version.meters.clone();
         let keeper = Keeper::new(launcher.clone(), version, shared.clone(), template);
         launcher.cleaner.track(keeper.run());
-        Self { shared }
+        Self { shared, meters }
+    }
+
+    /// How much there is now.
+    pub(crate) fn levels(&self) -> Levels {
+        let state = self.shared.lock();
+        Levels {
+            ready: state.ready.len() as u64,
+            waiting: state.waiting.len() as u64,
+            templates: u64::from(self.shared.has_template.load(Ordering::Relaxed)),
+        }
     }
 
     /// Takes a ready worker, or waits for one.
@@ -97,6 +125,7 @@ impl Stock {
             state.waiting.push_back(sender);
             receiver
         };
+        self.meters.cold_starts.fetch_add(1, Ordering::Relaxed);
         self.shared.wake.notify_one();
         match tokio::time::timeout(patience, receiver).await {
             Ok(Ok(taken)) => taken,

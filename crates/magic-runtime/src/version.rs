@@ -2,10 +2,12 @@
 
 use crate::capture::Source;
 use crate::confinement::Shown;
+use crate::meters::Meters;
 use crate::policies::Rights;
 use magic_contract::{Capability, CapabilityKind, Contract, Grant, Isolation};
 use magic_sandbox::Limits;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Immutable once made, but for its rights, which follow the policy.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Version {
     pub(crate) packages: Option<PathBuf>,
     /// The size of the temporary directory that a request gets, if it gets one.
     pub(crate) temporary_bytes: Option<u64>,
+    /// What it counts.
+    pub(crate) meters: Arc<Meters>,
 }
 
 /// The size of a temporary directory whose contract names none.

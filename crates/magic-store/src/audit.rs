@@ -214,6 +214,12 @@ impl AuditLog {
         self.shared().end()
     }
 
+    /// How many records were taken and are not on stable storage yet.
+    #[must_use]
+    pub fn unwritten(&self) -> u64 {
+        self.shared().unwritten()
+    }
+
     /// What opening had to cut off.
     #[must_use]
     pub fn recovered(&self) -> Option<&Recovered> {

@@ -73,6 +73,7 @@ const EXPECTED: &[(&str, &str, &[&str], &str)] = &[
     ("POST", "/api/keys", &[], "{}"),
     ("DELETE", "/api/keys/{id}", &[], ""),
     ("GET", "/api/self-test", &[], ""),
+    ("GET", "/metrics", &["read", "deploy"], ""),
     ("GET", "/openapi.json", &["read", "deploy"], ""),
     ("GET", "/api/health", PUBLIC, ""),
     ("GET", "/api/readyz", PUBLIC, ""),

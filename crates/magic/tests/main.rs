@@ -13,6 +13,7 @@ mod http_client;
 mod init;
 mod limits;
 mod logs;
+mod metrics;
 mod migrate;
 mod new;
 mod nginx;

@@ -40,7 +40,7 @@ output: { type: object }
 ";
 
 /// A program of the tests' virtual environment reads standard input; what it wrote, if it was content.
-fn python(program: &str, input: &str) -> String {
+pub(crate) fn python(program: &str, input: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut child = Command::new(root.join("target/venv/bin/python"))
         .args(["-c", program])

@@ -9,7 +9,7 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
-use magic_runtime::{IdempotencyKey, Request};
+use magic_runtime::{IdempotencyKey, Request, TraceContext};
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -57,6 +57,7 @@ pub(super) async fn execute(
         body: body.bytes.clone(),
         caller: authorized.caller().to_runtime(),
         idempotency_key: idempotency_key(&headers)?,
+        trace: trace(&headers),
         started_by: None,
     };
     let answer = state
@@ -77,6 +78,15 @@ pub(super) async fn execute(
             .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// The trace that the client names, if it names one.
+fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut given = headers.get_all("traceparent").iter();
+    match (given.next(), given.next()) {
+        (Some(only), None) => TraceContext::child_of(only.to_str().ok()?),
+        _ => None,
+    }
 }
 
 /// The request's header by which a client names it, and the answer's that says that it was stored.

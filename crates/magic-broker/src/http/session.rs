@@ -5,11 +5,13 @@ use crate::http::connect::{self, Destination};
 use crate::http::exchange::{self, Exchanged, session_exhausted};
 use crate::http::meter::{Meter, SessionBytes};
 use crate::http::redirect::Hop;
-use crate::http::request::{Asked, HeaderLine, header_value};
+use crate::http::request::{Asked, AskedHeader, HeaderLine, header_value};
 use crate::http::resolve::ResolveError;
 use crate::http::{Egress, EgressLimits, EgressTarget, HeaderSecrets};
 use crate::http::{refusal, response};
 use crate::problem;
+use crate::trace::TraceContext;
+use hyper::header::HeaderName;
 use magic_contract::{Capability, ErrorCode, Failure, Host, HostPattern, HttpMethod, Target};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,6 +24,7 @@ pub(crate) struct EgressSession {
     secrets: Arc<dyn HeaderSecrets>,
     bytes: Arc<SessionBytes>,
     calls: Semaphore,
+    trace: Option<TraceContext>,
 }
 
 impl EgressSession {
@@ -34,7 +37,25 @@ impl EgressSession {
             secrets,
             bytes,
             calls,
+            trace: None,
         }
+    }
+
+    /// This session, whose requests belong to that trace.
+    pub(crate) fn within(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// The headers of a request, with its place in the trace: in a trace the controller has no say in that.
+    fn traced(&self, mut headers: Vec<AskedHeader>) -> Vec<AskedHeader> {
+        if let Some(trace) = &self.trace {
+            let name = HeaderName::from_static("traceparent");
+            headers.retain(|header| header.name != name);
+            let value = trace.traceparent();
+            headers.push(AskedHeader { name, value });
+        }
+        headers
     }
 
     /// Performs `http.request`.
@@ -108,7 +129,7 @@ impl EgressSession {
         let mut hop = Hop {
             method: asked.method,
             target,
-            headers: asked.headers,
+            headers: self.traced(asked.headers),
             body: asked.body,
         };
         let mut visited: Vec<(HttpMethod, String)> = Vec::new();

@@ -11,6 +11,7 @@ use magic_contract::Isolation;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -96,6 +97,10 @@ impl Keeper {
             } else if wanted > 0 && Instant::now() >= self.not_before {
                 self.fill(wanted).await;
             }
+            let has_template = self.template.is_some();
+            self.shared
+                .has_template
+                .store(has_template, Ordering::Relaxed);
             let shared = self.shared.clone();
             let next_look = self.until_next_look(wanted);
             tokio::select! {

@@ -253,6 +253,7 @@ impl Consumer {
                 roles: Vec::new(),
             },
             idempotency_key: None,
+            trace: None,
             started_by: Some(StartedBy {
                 queue: self.key.label().to_owned(),
                 message: delivery.id.clone(),

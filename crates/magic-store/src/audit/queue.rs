@@ -8,6 +8,7 @@
 //! without waiting for their record, and a sync for each would cost more than the requests do.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -109,6 +110,8 @@ pub(super) struct Shared {
     capacity: usize,
     /// Number and hash of the last entry that is on stable storage.
     end: Mutex<Option<(u64, String)>>,
+    /// Records that were taken and are not written.
+    unwritten: AtomicU64,
     /// True when the writing thread has ended and let go of its files.
     ended: watch::Sender<bool>,
 }
@@ -147,6 +150,7 @@ impl Shared {
             room: Semaphore::new(capacity),
             capacity,
             end: Mutex::default(),
+            unwritten: AtomicU64::new(0),
             ended: watch::Sender::new(false),
         }
     }
@@ -220,6 +224,7 @@ impl Shared {
         let first = queue.since.is_none();
         queue.since.get_or_insert_with(Instant::now);
         let enough = queue.pending.len() >= ENOUGH;
+        self.unwritten.fetch_add(1, Ordering::Relaxed);
         drop(queue);
         if first || enough {
             self.changed.notify_one();
@@ -279,6 +284,12 @@ impl Shared {
     /// Gives back the room of a record that is written.
     pub(super) fn release(&self, timeless: &str) {
         self.room.add_permits(self.weight(timeless) as usize);
+        self.unwritten.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many records were taken and are not on stable storage.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Relaxed)
     }
 
     /// Stops the log for good and tells everybody who waits. The first reason stays.

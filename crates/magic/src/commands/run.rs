@@ -103,6 +103,7 @@ async fn deploy_and_invoke(
         body,
         caller: Caller::anonymous(),
         idempotency_key: None,
+        trace: None,
         started_by: None,
     };
     let mut invocation = pin!(runtime.invoke(request));

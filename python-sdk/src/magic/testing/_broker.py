@@ -30,6 +30,10 @@ __all__ = ["FakeBroker"]
 
 #: Calls of one run.
 CALLS = 10_000
+#: Measurements of one run.
+MEASUREMENTS = 10_000
+
+_MEASUREMENTS = {"metrics.inc": "amount", "metrics.observe": "value"}
 
 
 class _Method:
@@ -67,6 +71,7 @@ class _Session:
     def __init__(self, broker: FakeBroker, grant: Grant) -> None:
         self.grant = grant
         self.calls = 0
+        self.measurements = 0
         self.database = Database(broker._tables, grant)
         self.secrets = Secrets(broker._secrets or {})
         self.cache = CacheSession(broker._cache, grant)
@@ -105,6 +110,9 @@ class FakeBroker:
         self.decisions: list[tuple[str, str | None]] = []
         #: Every log line, in order, as level, message and fields.
         self.logs: list[dict[str, Any]] = []
+        #: What counters were counted up to, and every value of histograms, by their names.
+        self.counters: dict[str, float] = {}
+        self.observations: dict[str, list[float]] = {}
         #: Every HTTP request that left, also those of runs that failed.
         self.requests: list[Request] = []
         given = {"db": tables, "http": http, "secrets": secrets, "cache": cache, "queue": queues}
@@ -183,6 +191,9 @@ class FakeBroker:
         session = self._session
         if session is None:
             raise MagicError(f"{method} cannot be allowed or refused, since the contract is not known: {self._reason}")
+        if method.startswith("metrics.") and method not in self.answers:
+            self._measure(method, sent, session)
+            return None
         try:
             answer = await self._answer(method, sent, session)
         except MagicError as error:
@@ -196,6 +207,25 @@ class FakeBroker:
         """Keeps a log line."""
         if method == "log":
             self.logs.append(json.loads(encode_message(params)))
+
+    def _measure(self, method: str, sent: dict[str, Any], session: _Session) -> None:
+        """Takes a measurement, which is no call of a capability. Beyond a bound it is dropped, as log lines are."""
+        name, argument = sent.get("name"), _MEASUREMENTS.get(method)
+        if argument is None:
+            raise refused("E2001", "metrics are counted with `metrics.inc` and observed with `metrics.observe`")
+        value = sent.get(argument)
+        if not isinstance(name, str) or not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise misuse("a measurement takes the name of a metric and a number")
+        if method == "metrics.inc" and value < 0:
+            raise misuse("a counter only rises; its amount is not negative")
+        session.grant.check_metric(name)
+        session.measurements += 1
+        if session.measurements > MEASUREMENTS:
+            return
+        if method == "metrics.inc":
+            self.counters[name] = self.counters.get(name, 0) + value
+        else:
+            self.observations.setdefault(name, []).append(value)
 
     async def _answer(self, method: str, sent: dict[str, Any], session: _Session) -> Any:
         session.calls += 1
