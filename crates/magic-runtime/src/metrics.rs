@@ -251,7 +251,7 @@ fn of_runtime(shared: &Shared) -> Vec<Family> {
         gauge(
             "magic_controllers_troubled",
             "Controllers that are not served as deployed",
-            number(lifecycle.told_troubles().len() as u64),
+            number(lifecycle.unserved().len() as u64),
         );
     }
     let mut layers = Family::new(
