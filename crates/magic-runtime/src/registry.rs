@@ -139,10 +139,6 @@ impl Registry {
     /// # Errors
     ///
     /// [`Missing`], with the E4004 to answer.
-    #[expect(
-        clippy::result_large_err,
-        reason = "it is looked at once, by whoever answers"
-    )]
     pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<Chosen, Missing> {
         let Some(serving) = self.get(name) else {
             return Err(Missing::Controller(self.unknown(name)));
