@@ -3,13 +3,23 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use magic_runtime::metrics::{self, Family, Sample};
+use magic_runtime::metrics::{self, Family, Labels, Sample};
 
+use crate::auth::authorize::Authorized;
 use crate::state::ApiState;
 
 /// Everything, as OpenMetrics text.
-pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
+pub(super) async fn metrics(State(state): State<ApiState>, authorized: Authorized) -> Response {
     let mut families = state.runtime.metrics().await;
+    // Who is bound to some controllers learns nothing of others.
+    let may_see = |(labels, _): &(Labels, Sample)| {
+        labels
+            .iter()
+            .all(|(name, value)| *name != "controller" || authorized.check(value).is_ok())
+    };
+    for family in &mut families {
+        family.samples.retain(may_see);
+    }
     let (used, total) = state.bodies.memory();
     for (name, help, value) in [
         (

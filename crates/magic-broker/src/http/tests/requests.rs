@@ -2,6 +2,36 @@
 
 use super::server::Reply;
 use super::*;
+use crate::trace::TraceContext;
+
+/// In a trace a request carries its place in it, whatever the controller writes; outside of one, what the controller writes.
+#[tokio::test]
+async fn requests_belong_to_their_trace() {
+    const WRITTEN: &str = "00-11111111111111111111111111111111-2222222222222222-00";
+    let trace = TraceContext::child_of("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    for trace in [trace, None] {
+        let server = Server::tls("127.77.1.2", &["api.example"], |_| {
+            Reply::answer("200 OK", &[], b"")
+        })
+        .await;
+        let bench =
+            Bench::allowing(&[server.entry("api.example")]).name("api.example", &["127.77.1.2"]);
+        let resolver = Resolver::Table(bench.names.clone());
+        let egress = Egress::with_resolver(bench.options.clone(), resolver).unwrap();
+        let session = EgressSession::new(Arc::new(egress), Arc::clone(&bench.secrets));
+        assert!(bench.session.set(session.within(trace.clone())).is_ok());
+        let url = format!("https://api.example:{}/", server.port());
+        let params = json!({"method": "GET", "url": url, "headers": [["Traceparent", WRITTEN]]});
+        bench.call(params).await.ok();
+        let request = server.requests().remove(0);
+        let expected = trace.map_or(WRITTEN.to_owned(), |trace| trace.traceparent());
+        assert!(
+            request.contains(&format!("traceparent: {expected}\r\n")),
+            "{request}"
+        );
+        assert_eq!(request.matches("traceparent").count(), 1, "{request}");
+    }
+}
 
 /// A POST over TLS, headers and body as asked, answer and facts as told.
 #[tokio::test]
