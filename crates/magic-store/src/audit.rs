@@ -43,7 +43,7 @@ pub use query::{AuditFilter, AuditOrder, AuditReadError, AuditReader, StoredReco
 pub use queue::{AuditFailed, Ticket};
 pub use record::{Decision, Kind, Record, Rule, UnknownDecision, UnknownKind};
 pub use signing::{AuditKeyError, AuditPublicKey};
-pub use verify::{AuditVerifyError, Verified, verify_audit};
+pub use verify::{AuditVerifyError, ShownHead, Verified, verify_audit, verify_audit_against};
 
 use opening::Opened;
 use queue::Shared;

@@ -22,8 +22,9 @@ pub mod state;
 pub use audit::{
     AUDIT_CSV_HEADER, AuditFailed, AuditFilter, AuditHeadError, AuditKeyError, AuditLog,
     AuditOpenError, AuditOptions, AuditOrder, AuditPlaces, AuditPublicKey, AuditReadError,
-    AuditReader, AuditVerifyError, Decision, FirstBad, Kind, Record, Recovered, Rule, StoredRecord,
-    Ticket, UnknownDecision, UnknownKind, Verified, audit_csv_row, create_directory, verify_audit,
+    AuditReader, AuditVerifyError, Decision, FirstBad, Kind, Record, Recovered, Rule, ShownHead,
+    StoredRecord, Ticket, UnknownDecision, UnknownKind, Verified, audit_csv_row, create_directory,
+    verify_audit, verify_audit_against,
 };
 pub use backlog::Backlog;
 pub use run_logs::{

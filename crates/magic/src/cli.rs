@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    audit, canary, completions, delete, deploy, dev, doctor, executions, init, keys, list, logs,
-    manual, migrate, new, nodes, policy, rollback, run, schema, secrets, serve, validate, versions,
+    audit, backup, canary, completions, delete, deploy, dev, doctor, executions, init, keys, list,
+    logs, manual, migrate, new, nodes, policy, restore, rollback, run, schema, secrets, serve,
+    validate, versions,
 };
 use crate::logging;
 use crate::output::{Output, is_closed_output};
@@ -101,6 +102,10 @@ enum Command {
     /// Read, verify or export the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Write what this node must not lose into one archive, while it serves
+    Backup(backup::Arguments),
+    /// Make a data folder of an archive that backup wrote
+    Restore(restore::Arguments),
     /// Check this machine: every layer of the sandbox, and the interpreter
     Doctor(doctor::Arguments),
     /// Print a JSON Schema, for editors
@@ -203,6 +208,12 @@ fn execute(cli: Cli, output: Output) -> anyhow::Result<Ended> {
         }
         Command::Policy(command) => policy::run(&command, &settings, output),
         Command::Audit(command) => audit::run(&command, &settings, output),
+        Command::Backup(arguments) => {
+            block_on(&settings, backup::run(&arguments, &settings, output))
+        }
+        Command::Restore(arguments) => {
+            block_on(&settings, restore::run(&arguments, &settings, output))
+        }
         Command::Doctor(arguments) => {
             block_on(&settings, doctor::run(&arguments, &settings, output))
         }

@@ -1,6 +1,8 @@
 //! One file per command.
 
+mod archive;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod canary;
 pub(crate) mod completions;
 pub(crate) mod delete;
@@ -17,6 +19,7 @@ pub(crate) mod migrate;
 pub(crate) mod new;
 pub(crate) mod nodes;
 pub(crate) mod policy;
+pub(crate) mod restore;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod schema;

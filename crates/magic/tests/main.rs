@@ -4,10 +4,12 @@
 
 mod access;
 mod audit;
+mod backup;
 mod command;
 mod disconnect;
 mod drain;
 mod folder;
+mod history;
 mod http;
 mod http_client;
 mod init;

@@ -68,6 +68,8 @@ pub(super) struct Walk<'a> {
     node: &'a str,
     key: &'a AuditPublicKey,
     head: Option<&'a Head>,
+    /// Where the log ended when somebody else was shown it.
+    seen: Option<&'a Head>,
     pub(super) seq: u64,
     pub(super) hash: Hash,
     /// Where entry `seq` stands.
@@ -87,6 +89,7 @@ impl<'a> Walk<'a> {
             node,
             key,
             head,
+            seen: None,
             seq: 0,
             hash: Hash::NONE,
             place: Place::default(),
@@ -95,6 +98,12 @@ impl<'a> Walk<'a> {
             checkpoints: 0,
             records: 0,
         }
+    }
+
+    /// A walk that must also pass where the log ended when somebody else was shown it.
+    pub(super) fn past(mut self, seen: Option<&'a Head>) -> Self {
+        self.seen = seen;
+        self
     }
 
     /// A walk that takes everything up to an entry for granted; a checkpoint, since segments end with one.
@@ -135,6 +144,15 @@ impl<'a> Walk<'a> {
             return Err(place.bad(
                 expected,
                 "it is another one than the head names: the end of the log was replaced",
+            ));
+        }
+        if let Some(seen) = self.seen
+            && seen.seq == entry.seq
+            && seen.hash != entry.hash
+        {
+            return Err(place.bad(
+                expected,
+                "it is another one than the runtime's state was shown: the log was written anew",
             ));
         }
         self.seq = entry.seq;
@@ -230,6 +248,17 @@ impl<'a> Walk<'a> {
 
     /// Judges the end: a log may go on after its head, but not end before it.
     pub(super) fn end(&self, place: &Place) -> Result<(), FirstBad> {
+        if let Some(seen) = self.seen
+            && seen.seq > self.seq
+        {
+            return Err(place.bad(
+                self.seq + 1,
+                format!(
+                    "it is missing: the log ends with {}, but the runtime's state was shown {}, so its end was cut off",
+                    self.seq, seen.seq
+                ),
+            ));
+        }
         match self.head {
             Some(head) if head.seq > self.seq => Err(place.bad(
                 self.seq + 1,

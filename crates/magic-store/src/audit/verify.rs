@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::chain::{FirstBad, Place, Walk};
+use super::entry::Hash;
 use super::head::{AuditHeadError, Head};
 use super::lines::{Lines, Next};
 use super::segment::{Segment, open_to_read, segments};
@@ -31,8 +32,21 @@ pub struct Verified {
     pub unsigned: u64,
     /// The number of the entry that the head names, if a head was given: up to there nothing is missing.
     pub head: Option<u64>,
+    /// The number of the entry that the runtime's state was shown last, if that was asked about and it was shown one.
+    pub seen: Option<u64>,
     /// Bytes of a last line that has no end: being written right now, or left by a crash.
     pub unfinished_bytes: u64,
+}
+
+/// Where a node's log ended when somebody else was shown it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownHead {
+    /// The node.
+    pub node: String,
+    /// The number of the last entry.
+    pub sequence: u64,
+    /// Its hash, as text.
+    pub hash: String,
 }
 
 /// Why a log does not verify.
@@ -82,6 +96,20 @@ pub fn verify_audit(
     head: Option<&Path>,
     key: &AuditPublicKey,
 ) -> Result<Verified, AuditVerifyError> {
+    verify_audit_against(directory, head, key, &[])
+}
+
+/// The same, and holds the log against where it ended when somebody else was shown it: a log that was written anew together with
+/// its head differs there.
+///
+/// # Errors
+/// As [`verify_audit`].
+pub fn verify_audit_against(
+    directory: &Path,
+    head: Option<&Path>,
+    key: &AuditPublicKey,
+    shown: &[ShownHead],
+) -> Result<Verified, AuditVerifyError> {
     let head = match head {
         Some(path) => Some(
             Head::read(path, key)?.ok_or_else(|| AuditVerifyError::HeadMissing(path.to_owned()))?,
@@ -97,7 +125,15 @@ pub fn verify_audit(
         (None, Some(segment)) => segment.node.clone(),
         (None, None) => return Err(AuditVerifyError::Empty(directory.to_owned())),
     };
-    let mut walk = Walk::new(&node, key, head.as_ref());
+    let seen = shown.iter().find(|shown| shown.node == node);
+    let seen = seen.and_then(|shown| {
+        Some(Head {
+            node: shown.node.clone(),
+            seq: shown.sequence,
+            hash: Hash::parse(shown.hash.as_bytes())?,
+        })
+    });
+    let mut walk = Walk::new(&node, key, head.as_ref()).past(seen.as_ref());
     let walked = walk_segments(&mut walk, &segments)?;
     walk.end(&walked.end)?;
     Ok(Verified {
@@ -107,6 +143,7 @@ pub fn verify_audit(
         hash: walk.hash.to_string(),
         unsigned: walk.unsigned,
         head: head.as_ref().map(|head| head.seq),
+        seen: seen.as_ref().map(|seen| seen.seq),
         node: node.clone(),
         unfinished_bytes: walked.unfinished_bytes,
     })

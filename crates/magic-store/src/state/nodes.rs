@@ -168,6 +168,19 @@ impl State {
         })
     }
 
+    /// Forgets where a node's audit log ended, for a log that does not go on.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub async fn forget_audit_head(&self, node: &str) -> Result<(), StateError> {
+        let mut transaction = self.begin(Access::Write).await?;
+        let statement = "DELETE FROM audit_heads WHERE node = $1";
+        let step = "forget the head of an audit log";
+        transaction.execute(step, statement, &values![node]).await?;
+        transaction.commit().await
+    }
+
     /// The heads of all audit logs that were shipped, by node.
     ///
     /// # Errors

@@ -6,7 +6,9 @@
 
 use std::path::PathBuf;
 
-use magic_store::{AuditPublicKey, AuditVerifyError, Verified, verify_audit};
+use anyhow::Context;
+use magic_store::state::State;
+use magic_store::{AuditPublicKey, AuditVerifyError, ShownHead, Verified, verify_audit_against};
 use serde_json::json;
 
 use super::LogArguments;
@@ -26,6 +28,9 @@ pub(crate) struct Arguments {
     /// Verify without a head; a cut-off end is not seen then
     #[arg(long, conflicts_with = "head")]
     no_head: bool,
+    /// Also hold the log against where it ended when the runtime's state (MAGIC_STORE_URL) was shown it last
+    #[arg(long)]
+    heads: bool,
     /// A copy of the public key that was kept elsewhere, instead of the one in the data folder
     #[arg(long, value_name = "FILE")]
     public_key: Option<PathBuf>,
@@ -44,8 +49,16 @@ pub(super) fn run(
     let head = arguments.head.as_ref().unwrap_or(&places.head_file);
     let key = AuditPublicKey::read(public_key)?;
     let head = (!arguments.no_head).then_some(head.as_path());
-    match verify_audit(&places.directory, head, &key) {
+    let shown = if arguments.heads {
+        shown_heads(settings)?
+    } else {
+        Vec::new()
+    };
+    match verify_audit_against(&places.directory, head, &key, &shown) {
         Ok(verified) => {
+            if arguments.heads {
+                compare(&verified, &shown, output);
+            }
             report(&verified, &key, arguments.public_key.is_some(), output)?;
             Ok(Ended::Done)
         }
@@ -54,6 +67,52 @@ pub(super) fn run(
             Ok(Ended::Refused)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Where the logs of all nodes ended when they told so last.
+fn shown_heads(settings: &Settings) -> anyhow::Result<Vec<ShownHead>> {
+    let reading = async {
+        let state = State::open(crate::services::state_options(settings)).await?;
+        let heads = state.audit_heads().await;
+        state.close().await;
+        anyhow::Ok(heads?)
+    };
+    let heads = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?
+        .block_on(reading)
+        .context("cannot ask the runtime's state where the audit logs end")?;
+    Ok(heads
+        .into_iter()
+        .filter_map(|head| {
+            Some(ShownHead {
+                node: head.node,
+                sequence: head.sequence.try_into().ok()?,
+                hash: head.hash,
+            })
+        })
+        .collect())
+}
+
+/// Says what the state was shown, of this log and of others.
+fn compare(verified: &Verified, shown: &[ShownHead], output: Output) {
+    match verified.seen {
+        Some(seen) => output.talk(&format!(
+            "the same as the runtime's state was shown, which is up to {seen}"
+        )),
+        None => output.talk(&format!(
+            "the runtime's state was never shown a log of {}",
+            escaped(&verified.node)
+        )),
+    }
+    for other in shown.iter().filter(|shown| shown.node != verified.node) {
+        output.talk(&format!(
+            "not verified here: the log of {}, which the state was shown up to {}",
+            escaped(&other.node),
+            other.sequence
+        ));
     }
 }
 
