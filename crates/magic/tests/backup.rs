@@ -1,5 +1,6 @@
 //! A node that lost everything but its backup.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use crate::command::run;
 use crate::folder::{ANY, Folder};
-use crate::http_client::Call;
+use crate::http_client::{Answer, Call};
 use crate::server::Server;
 
 const ADMIN_KEY: &str = "an-administrators-key-of-many-characters";
@@ -42,13 +43,15 @@ fn served() -> (Folder, Server, String) {
     (folder, server, key)
 }
 
-fn execute(server: &Server, key: &str) -> crate::http_client::Answer {
-    server.call(&Call::post("/api/execute/Echo", "{}").header("X-API-Key", key))
+fn execute(address: SocketAddr, key: &str) -> Answer {
+    let call = Call::post("/api/execute/Echo", "{}");
+    call.header("X-API-Key", key).send(address)
 }
 
 /// Everything serves as before, and both ways to treat the audit log end in logs that verify.
 fn comes_back(with_key: bool) {
     let (folder, server, key) = served();
+    let address = server.address();
     let stop = AtomicBool::new(false);
     let mut command = vec!["backup", "kept.backup"];
     if with_key {
@@ -57,7 +60,7 @@ fn comes_back(with_key: bool) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                assert_eq!(execute(&server, &key).status, 200);
+                assert_eq!(execute(address, &key).status, 200);
             }
         });
         let made = std::panic::catch_unwind(|| run(&folder, &command));
@@ -75,7 +78,7 @@ fn comes_back(with_key: bool) {
     let aside = restored.json()["audit_log_aside"].clone();
     assert_eq!(aside.is_null(), with_key, "{restored:?}");
     let server = serve(&folder);
-    assert_eq!(execute(&server, &key).status, 200);
+    assert_eq!(execute(server.address(), &key).status, 200);
     let versions = run(&folder, &["versions", "Echo", "--json"]).with_status(0);
     let versions: Vec<_> = versions.json()["versions"]
         .as_array()
