@@ -22,11 +22,10 @@ mod sweep;
 pub use read::{AuditHead, KeptLogLine, KeptLogs, NodeSummary};
 
 pub(crate) use draft::Draft;
-pub(crate) use read::{executions, logs, nodes, wait_for_lines};
 
 use magic_store::state::{Execution, State};
 use magic_store::{AuditLog, Backlog, LogLine};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -75,6 +74,8 @@ pub(crate) struct History {
     executions_wanted: Notify,
     /// Things that the state did not take, for another reason than being away.
     refused: AtomicU64,
+    /// Whether it was told that the state does not take the end of the audit log.
+    head_refused: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -91,6 +92,7 @@ impl History {
             lines_wanted: Notify::new(),
             executions_wanted: Notify::new(),
             refused: AtomicU64::new(0),
+            head_refused: AtomicBool::new(false),
             tasks: Mutex::default(),
         }
     }
@@ -147,7 +149,7 @@ impl History {
     pub(crate) fn told_losses(&self) -> Option<String> {
         let lines = self.lines.dropped();
         let executions = self.executions.dropped();
-        let refused = self.refused.load(std::sync::atomic::Ordering::Relaxed);
+        let refused = self.refused.load(Ordering::Relaxed);
         (lines + executions + refused > 0).then(|| {
             format!(
                 "the runtime's state did not keep up: {lines} log lines and {executions} executions were dropped, {refused} refused"

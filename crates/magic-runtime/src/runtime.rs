@@ -4,7 +4,7 @@ use crate::bundle::{Bundle, keep};
 use crate::cleanup::Cleaner;
 use crate::deploy::{self, Deployed, Inspection};
 use crate::deployment::Deployment;
-use crate::history::{self, History, KeptLogs, NodeSummary};
+use crate::history::History;
 use crate::interpreter::{Interpreter, InterpreterError};
 use crate::launcher::Launcher;
 use crate::leaves::Leaves;
@@ -30,7 +30,6 @@ use magic_contract::{
     CapabilityKind, ErrorCode, Explanation, Failure, NamedTarget, Policy, Reason,
 };
 use magic_sandbox::{GroupError, Groups, Level, Spawner};
-use magic_store::state::Execution;
 use magic_store::{Kind, Record, RunLogLimits, RunLogs};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,7 +49,7 @@ const CLOSE: Duration = Duration::from_secs(30);
 /// A running runtime. Clones are the same runtime.
 #[derive(Debug, Clone)]
 pub struct Runtime {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What every part of the runtime shares.
@@ -533,47 +532,6 @@ impl Runtime {
     /// [`Failed`] with exactly one code of the catalogue.
     pub async fn invoke(&self, request: Request) -> Result<Answer, Failed> {
         invoke::invoke(&self.shared, request).await
-    }
-
-    /// Kept lines of a controller, perhaps of one request, of all nodes in the
-    /// order in which they came: those after a number, or the last ones. At most
-    /// `limit`, and at most 1,000.
-    ///
-    /// # Errors
-    ///
-    /// E4005 while the state is away.
-    pub async fn kept_logs(
-        &self,
-        controller: &str,
-        request_id: Option<&str>,
-        after: Option<i64>,
-        limit: u32,
-    ) -> Result<KeptLogs, Failure> {
-        history::logs(&self.shared, controller, request_id, after, limit).await
-    }
-
-    /// Ends when there may be new lines to read.
-    pub async fn wait_for_kept_logs(&self) {
-        history::wait_for_lines(&self.shared).await;
-    }
-
-    /// What became of a request, on whichever node it ran: the newest first, for
-    /// callers may use an identifier again.
-    ///
-    /// # Errors
-    ///
-    /// E4005 while the state is away.
-    pub async fn executions(&self, request_id: &str) -> Result<Vec<Execution>, Failure> {
-        history::executions(&self.shared, request_id).await
-    }
-
-    /// The nodes that share the state, this one included.
-    ///
-    /// # Errors
-    ///
-    /// E4005 while the state is away.
-    pub async fn nodes(&self) -> Result<Vec<NodeSummary>, Failure> {
-        history::nodes(&self.shared).await
     }
 
     /// What controllers wrote on this node, as long as it is in memory.

@@ -2,7 +2,7 @@
 
 use super::History;
 use crate::lifecycle::refusal;
-use crate::runtime::Shared;
+use crate::runtime::{Runtime, Shared};
 use magic_contract::Failure;
 use magic_store::state::{Execution, KeptLine, LogFilter, LogStart, StateError};
 use serde::Serialize;
@@ -95,13 +95,56 @@ pub struct AuditHead {
     pub at: jiff::Timestamp,
 }
 
+impl Runtime {
+    /// Kept lines of a controller, perhaps of one request, of all nodes in the
+    /// order in which they came: those after a number, or the last ones. At most
+    /// `limit`, and at most 1,000.
+    ///
+    /// # Errors
+    ///
+    /// E4005 while the state is away.
+    pub async fn kept_logs(
+        &self,
+        controller: &str,
+        request_id: Option<&str>,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<KeptLogs, Failure> {
+        logs(&self.shared, controller, request_id, after, limit).await
+    }
+
+    /// Ends when there may be new lines to read.
+    pub async fn wait_for_kept_logs(&self) {
+        wait_for_lines(&self.shared).await;
+    }
+
+    /// What became of a request, on whichever node it ran: the newest first, for
+    /// callers may use an identifier again.
+    ///
+    /// # Errors
+    ///
+    /// E4005 while the state is away.
+    pub async fn executions(&self, request_id: &str) -> Result<Vec<Execution>, Failure> {
+        executions(&self.shared, request_id).await
+    }
+
+    /// The nodes that share the state, this one included.
+    ///
+    /// # Errors
+    ///
+    /// E4005 while the state is away.
+    pub async fn nodes(&self) -> Result<Vec<NodeSummary>, Failure> {
+        nodes(&self.shared).await
+    }
+}
+
 fn history(shared: &Shared) -> Result<&Arc<History>, Failure> {
     shared.history.as_ref().ok_or_else(refusal::no_state)
 }
 
 /// Lines of one controller, perhaps of one request, with everything that this
 /// node has written by now.
-pub(crate) async fn logs(
+async fn logs(
     shared: &Shared,
     controller: &str,
     request_id: Option<&str>,
@@ -139,7 +182,7 @@ pub(crate) async fn logs(
 }
 
 /// Ends when there may be new lines.
-pub(crate) async fn wait_for_lines(shared: &Shared) {
+async fn wait_for_lines(shared: &Shared) {
     match &shared.history {
         Some(history) => {
             let mut settled = history.lines_settled.subscribe();
@@ -176,10 +219,7 @@ fn shown(kept: KeptLine) -> KeptLogLine {
 }
 
 /// The executions of a request, the newest first.
-pub(crate) async fn executions(
-    shared: &Shared,
-    request_id: &str,
-) -> Result<Vec<Execution>, Failure> {
+async fn executions(shared: &Shared, request_id: &str) -> Result<Vec<Execution>, Failure> {
     let history = history(shared)?;
     let until = Instant::now() + TELLS_WITHIN;
     let mut settled = history.executions_settled.subscribe();
@@ -199,7 +239,7 @@ pub(crate) async fn executions(
 }
 
 /// Every node that was heard of late.
-pub(crate) async fn nodes(shared: &Shared) -> Result<Vec<NodeSummary>, Failure> {
+async fn nodes(shared: &Shared) -> Result<Vec<NodeSummary>, Failure> {
     let history = history(shared)?;
     let of_state = |error: StateError| refusal::of_state(&error);
     let nodes = history.state.nodes().await.map_err(of_state)?;

@@ -1,7 +1,7 @@
 //! Bringing what was put down into the state.
 
 use super::History;
-use magic_store::state::{BATCH_LIMIT, ShippedLine, StateError};
+use magic_store::state::{AuditHeadRefused, BATCH_LIMIT, ShippedLine, StateError};
 use magic_store::{AuditLog, LogLine};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -145,10 +145,15 @@ pub(super) async fn head(history: &History, audit: &AuditLog) {
         .put_audit_head(&history.node, sequence, &hash)
         .await;
     match put {
-        Err(magic_store::state::AuditHeadRefused::State(error)) => {
+        Err(AuditHeadRefused::State(error)) => {
             tracing::debug!(%error, "the end of the audit log could not be shown");
         }
-        Err(refused) => tracing::error!("{refused}"),
-        Ok(()) => {}
+        Err(refused) => {
+            // Once is enough; it does not pass by itself.
+            if !history.head_refused.swap(true, Ordering::Relaxed) {
+                tracing::error!("{refused}");
+            }
+        }
+        Ok(()) => history.head_refused.store(false, Ordering::Relaxed),
     }
 }

@@ -389,3 +389,31 @@ fn verify_bytes(options: &AuditOptions, bytes: &[u8]) -> FirstBad {
         ..options.places.clone()
     })
 }
+
+/// A log is held against where it ended when somebody else was shown it; other nodes' ends do not matter.
+#[test]
+fn shown_ends() {
+    let (_folder, options) = lines(5, 1 << 20);
+    let key = AuditPublicKey::read(&options.places.public_key_file).expect("a key");
+    let whole = verify(&options.places).expect("it is whole");
+    let shown = |node: &str, sequence: u64, hash: &str| ShownHead {
+        node: node.to_owned(),
+        sequence,
+        hash: hash.to_owned(),
+    };
+    let against =
+        |shown: &[ShownHead]| verify_audit_against(&options.places.directory, None, &key, shown);
+    let same = against(&[shown(NODE, whole.last, &whole.hash)]).expect("the same");
+    assert_eq!(same.seen, Some(whole.last));
+    let stranger = against(&[shown("node-2", whole.last + 9, &whole.hash)]).expect("not ours");
+    assert_eq!(stranger.seen, None);
+    for (sequence, hash, expected) in [
+        (whole.last, "0".repeat(64), "written anew"),
+        (whole.last + 1, whole.hash.clone(), "cut off"),
+    ] {
+        match against(&[shown(NODE, sequence, &hash)]) {
+            Err(AuditVerifyError::Bad(bad)) => assert!(bad.what.contains(expected), "{bad}"),
+            other => panic!("it should not verify: {other:?}"),
+        }
+    }
+}

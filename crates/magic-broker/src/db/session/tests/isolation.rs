@@ -73,6 +73,38 @@ async fn session_state_does_not_leak() {
     }
 }
 
+/// A role that reaches a schema of the runtime, its state's in the same database included, is refused, with what to type.
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_roles_reach_no_schema_of_the_runtime() {
+    let test = TestDatabase::postgres(|_| {}).await;
+    test.run("CREATE ROLE magic_raw NOLOGIN; CREATE SCHEMA magic_state; CREATE TABLE magic_state.api_keys (id int)")
+        .await;
+    let mut options = DatabaseOptions::new(test.url.clone(), Environment::Production);
+    options.raw_role = Some("magic_raw".to_owned());
+    Database::open(options.clone()).await.unwrap();
+    for (grant, revoke) in [
+        (
+            "GRANT USAGE ON SCHEMA magic_state TO PUBLIC",
+            "REVOKE ALL ON SCHEMA magic_state FROM PUBLIC",
+        ),
+        (
+            "GRANT SELECT ON magic_state.api_keys TO magic_raw",
+            "REVOKE ALL ON magic_state.api_keys FROM magic_raw",
+        ),
+    ] {
+        test.run(grant).await;
+        let refused = Database::open(options.clone()).await.unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("REVOKE ALL ON SCHEMA magic_state"),
+            "{refused}"
+        );
+        test.run(revoke).await;
+        Database::open(options.clone()).await.unwrap();
+    }
+}
+
 /// Raw SQL has its own role for exactly its own calls, and cannot reach the runtime's tables.
 #[tokio::test(flavor = "multi_thread")]
 async fn raw_sql_has_a_role_of_its_own() {
