@@ -5,7 +5,7 @@
 //! never changed: the audit log (after its head, so that the log reaches it) and the folders of bundles and packages.
 //!
 //! What is not in it: the controllers' own database, queues and secrets, which have tools of their own, and private keys. Whoever
-//! has the key of the audit log can write another one, so it is taken along only for who asks; see `docs/operations.md`.
+//! has the key of the audit log can write another one, so it is taken along only for who asks; see `docs/history.md`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
