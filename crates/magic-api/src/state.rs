@@ -17,7 +17,7 @@ use crate::options::ApiOptions;
 /// How many questions are looked up in the audit log at once. Each keeps a thread and a disk busy.
 const AUDIT_READERS: usize = 2;
 
-/// How many uploads are in memory at once. Further ones wait before their bodies are read.
+/// How many uploads are read at once. Further ones wait before their bodies are.
 const UPLOADS: usize = 4;
 
 /// Handed to every handler; a clone is a handle.
@@ -35,7 +35,7 @@ pub(crate) struct ApiState {
     pub(crate) keys: Option<ApiKeys>,
     /// Who is let in, for routes that change it.
     pub(crate) authentication: Authentication,
-    /// One permit for each upload that is read and deployed: its files are in memory.
+    /// One permit for each upload that is read.
     pub(crate) uploads: Arc<Semaphore>,
     /// The open connections.
     pub(crate) connections: TaskTracker,

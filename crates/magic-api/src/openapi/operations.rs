@@ -514,6 +514,33 @@ static OPERATIONS: &[(&str, &str, Operation)] = &[
     ),
     (
         "GET",
+        "/api/executions/{request_id}",
+        Operation {
+            id: "readExecutions",
+            summary: "What became of a request",
+            tag: "observability",
+            answers: &[answer(
+                &[(JSON, "Executions")],
+                "The newest first, on whichever node they ran.",
+            )],
+            codes: &[Code::UnknownController, Code::DeploymentFailed],
+            ..Operation::NONE
+        },
+    ),
+    (
+        "GET",
+        "/api/nodes",
+        Operation {
+            id: "listNodes",
+            summary: "Who shares the state, and what each serves",
+            tag: "observability",
+            answers: &[answer(&[(JSON, "Nodes")], "By name.")],
+            codes: &[Code::DeploymentFailed],
+            ..Operation::NONE
+        },
+    ),
+    (
+        "GET",
         "/metrics",
         Operation {
             id: "metrics",

@@ -150,6 +150,37 @@ pub(super) fn all() -> Map<String, Value> {
             ]),
         ),
         (
+            "Executions",
+            object(&[
+                ("request_id", text()),
+                (
+                    "executions",
+                    list(object(&[
+                        ("controller", text()),
+                        ("version", text()),
+                        ("node", text()),
+                        ("started_at", time()),
+                        ("outcome", text()),
+                        ("duration_us", count()),
+                    ])),
+                ),
+            ]),
+        ),
+        (
+            "Nodes",
+            object(&[(
+                "nodes",
+                list(object(&[
+                    ("name", text()),
+                    ("this", flag()),
+                    ("program", text()),
+                    ("policy", text()),
+                    ("generation", count()),
+                    ("heard_at", time()),
+                ])),
+            )]),
+        ),
+        (
             "RollBack",
             closed(&[("to?", maybe_text()), ("reason?", maybe_text())]),
         ),

@@ -1,3 +1,5 @@
+//! The description against the route table.
+
 use std::collections::HashSet;
 
 use super::*;

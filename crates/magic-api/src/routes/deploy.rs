@@ -74,7 +74,8 @@ pub(super) async fn deploy(
             .with_internal(error.to_string()))
         })
         .map_err(Refusal::of)?;
-    drop(body);
+    // From here on the runtime bounds how many are in memory.
+    drop((body, place));
     authorized.check(bundle.contract().name.as_str())?;
     let (progress, steps) = unbounded_channel();
     let order = DeployOrder {
@@ -85,11 +86,7 @@ pub(super) async fn deploy(
         progress: Some(progress),
     };
     let runtime = state.runtime.clone();
-    let deploying = async move {
-        let deployed = runtime.deploy_bundle(order).await;
-        drop(place);
-        deployed
-    };
+    let deploying = async move { runtime.deploy_bundle(order).await };
     if !wants_events(&headers) {
         let deployed = deploying.await.map_err(Refusal::of)?;
         return Ok(answer(&deployed));
