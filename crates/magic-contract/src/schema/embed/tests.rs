@@ -1,3 +1,5 @@
+//! Schemas that are embedded, against what they mean alone.
+
 use serde_json::{Value, json};
 
 use super::embed;
