@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod archive;
+mod asking;
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod canary;

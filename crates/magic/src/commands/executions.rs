@@ -1,10 +1,14 @@
 //! `magic executions REQUEST`: what became of a request, on whichever node it ran.
 
+use std::ops::ControlFlow;
+
 use comfy_table::{Table, presets};
+use hyper::Method;
 use serde_json::Value;
 
+use super::asking::ask;
 use crate::cli::Ended;
-use crate::client::{Client, Reply, segment, whole};
+use crate::client::{Client, segment};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::terminal::escaped;
@@ -40,15 +44,10 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Ended> {
     let client = Client::new(&settings.with_url(arguments.url.as_ref()))?;
     let path = format!("/api/executions/{}", segment(&arguments.request));
-    let response = match client.get(&path).await? {
-        Reply::Ok(response) => response,
-        Reply::Refused(envelope) => return super::logs::refuse(&envelope, output),
+    let answer = match ask(&client, Method::GET, &path, None, output).await? {
+        ControlFlow::Continue(answer) => answer,
+        ControlFlow::Break(ended) => return Ok(ended),
     };
-    let answer: Value = serde_json::from_slice(&whole(response).await?)?;
-    if output.is_json() {
-        output.json(&answer)?;
-        return Ok(Ended::Done);
-    }
     let executions = answer["executions"].as_array();
     for (number, execution) in executions.into_iter().flatten().enumerate() {
         if number > 0 {

@@ -1,11 +1,14 @@
 //! `magic keys`: the API keys of a running supervisor.
 
+use std::ops::ControlFlow;
+
 use comfy_table::{Table, presets};
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::asking::ask;
 use crate::cli::Ended;
-use crate::client::{Client, Reply, segment, whole};
+use crate::client::{Client, segment};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::terminal::escaped;
@@ -99,15 +102,10 @@ pub(crate) async fn run(
         }
     };
     let client = Client::new(&settings.with_url(supervisor.url.as_ref()))?;
-    let response = match client.send(method, &path, body.as_ref()).await? {
-        Reply::Ok(response) => response,
-        Reply::Refused(envelope) => return super::logs::refuse(&envelope, output),
+    let answer = match ask(&client, method, &path, body.as_ref(), output).await? {
+        ControlFlow::Continue(answer) => answer,
+        ControlFlow::Break(ended) => return Ok(ended),
     };
-    let answer: Value = serde_json::from_slice(&whole(response).await?)?;
-    if output.is_json() {
-        output.json(&answer)?;
-        return Ok(Ended::Done);
-    }
     match command {
         KeysCommand::Create(_) => created(&answer, output),
         KeysCommand::List(_) => listed(&answer, output),

@@ -1,10 +1,14 @@
 //! `magic list`: what the supervisor has deployed.
 
+use std::ops::ControlFlow;
+
 use comfy_table::{Table, presets};
+use hyper::Method;
 use serde_json::Value;
 
+use super::asking::ask;
 use crate::cli::Ended;
-use crate::client::{Client, Reply, whole};
+use crate::client::Client;
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::terminal::escaped;
@@ -31,15 +35,10 @@ pub(crate) async fn run(
     output: Output,
 ) -> anyhow::Result<Ended> {
     let client = Client::new(&settings.with_url(arguments.url.as_ref()))?;
-    let response = match client.get("/api/controllers").await? {
-        Reply::Ok(response) => response,
-        Reply::Refused(envelope) => return super::logs::refuse(&envelope, output),
+    let answer = match ask(&client, Method::GET, "/api/controllers", None, output).await? {
+        ControlFlow::Continue(answer) => answer,
+        ControlFlow::Break(ended) => return Ok(ended),
     };
-    let answer: Value = serde_json::from_slice(&whole(response).await?)?;
-    if output.is_json() {
-        output.json(&answer)?;
-        return Ok(Ended::Done);
-    }
     let empty = Vec::new();
     let controllers = answer
         .get("controllers")

@@ -1,10 +1,13 @@
 //! `magic rollback NAME`: an earlier version serves again, on every node.
 
+use std::ops::ControlFlow;
+
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::asking::ask;
 use crate::cli::Ended;
-use crate::client::{Client, Reply, segment, whole};
+use crate::client::{Client, segment};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::terminal::escaped;
@@ -44,15 +47,10 @@ pub(super) async fn moved(
     body: Option<&Value>,
     output: Output,
 ) -> anyhow::Result<Ended> {
-    let response = match client.send(method, path, body).await? {
-        Reply::Ok(response) => response,
-        Reply::Refused(envelope) => return super::logs::refuse(&envelope, output),
+    let answer = match ask(client, method, path, body, output).await? {
+        ControlFlow::Continue(answer) => answer,
+        ControlFlow::Break(ended) => return Ok(ended),
     };
-    let answer: Value = serde_json::from_slice(&whole(response).await?)?;
-    if output.is_json() {
-        output.json(&answer)?;
-        return Ok(Ended::Done);
-    }
     let text = |member: &str| answer[member].as_str().map(escaped);
     let name = text("name").unwrap_or_default();
     let unchanged = answer["changed"] == json!(false);

@@ -1,10 +1,13 @@
 //! `magic versions NAME`: every version that was deployed, and which of them serves.
 
-use comfy_table::{Table, presets};
-use serde_json::Value;
+use std::ops::ControlFlow;
 
+use comfy_table::{Table, presets};
+use hyper::Method;
+
+use super::asking::ask;
 use crate::cli::Ended;
-use crate::client::{Client, Reply, segment, whole};
+use crate::client::{Client, segment};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::terminal::escaped;
@@ -26,15 +29,10 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Ended> {
     let client = Client::new(&settings.with_url(arguments.url.as_ref()))?;
     let path = format!("/api/controllers/{}/versions", segment(&arguments.name));
-    let response = match client.get(&path).await? {
-        Reply::Ok(response) => response,
-        Reply::Refused(envelope) => return super::logs::refuse(&envelope, output),
+    let answer = match ask(&client, Method::GET, &path, None, output).await? {
+        ControlFlow::Continue(answer) => answer,
+        ControlFlow::Break(ended) => return Ok(ended),
     };
-    let answer: Value = serde_json::from_slice(&whole(response).await?)?;
-    if output.is_json() {
-        output.json(&answer)?;
-        return Ok(Ended::Done);
-    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["VERSION", "STATE", "DEPLOYED", "BY"]);
