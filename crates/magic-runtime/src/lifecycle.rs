@@ -32,7 +32,7 @@ use crate::deployment::Deployment;
 use crate::runtime::Shared;
 use crate::summary::Unserved;
 use magic_contract::Failure;
-use magic_store::state::{Link, Placed, State};
+use magic_store::state::{self, Link, Placed, State};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use turns::Turns;
@@ -98,6 +98,15 @@ impl Lifecycle {
 
     fn prepared(&self) -> std::sync::MutexGuard<'_, BTreeMap<Prepared, Arc<Deployment>>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the state says of one controller; `None` if it serves nothing of it.
+    async fn row(&self, name: &str) -> Result<Option<state::Deployment>, Failure> {
+        let snapshot = self.state.snapshot().await;
+        let rows = snapshot
+            .map_err(|error| refusal::of_state(&error))?
+            .deployments;
+        Ok(rows.into_iter().find(|row| row.controller == name))
     }
 
     fn troubles(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {

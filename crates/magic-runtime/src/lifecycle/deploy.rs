@@ -12,7 +12,9 @@ use crate::registry::Origin;
 use crate::runtime::Shared;
 use crate::version::Version;
 use magic_contract::{Contract, ErrorCode, Failure, Reason};
-use magic_store::state::{CanaryShare, DeploymentError, NewVersion, Placement, bundle_digest};
+use magic_store::state::{
+    CanaryShare, DeploymentError, NewVersion, Placement, StoredVersion, bundle_digest,
+};
 use magic_store::{Kind, Record};
 use serde::Serialize;
 use serde_json::json;
@@ -93,16 +95,7 @@ pub(crate) async fn introduce(
     actor: Actor,
 ) -> Result<Deployed, Failure> {
     let lifecycle = super::of(shared)?;
-    let contract = bundle.contract();
-    let (name, number) = (contract.name.as_str(), contract.version.to_string());
-    let stored = match lifecycle.state.version(name, &number).await {
-        Ok((stored, _)) => Some(stored),
-        Err(DeploymentError::NoSuchController { .. } | DeploymentError::NoSuchVersion { .. }) => {
-            None
-        }
-        Err(error) => return Err(refusal::of_deployment(&error)),
-    };
-    let Some(stored) = stored else {
+    let Some(stored) = known(lifecycle, &bundle).await? else {
         let order = DeployOrder {
             bundle,
             share: Share::All,
@@ -113,30 +106,15 @@ pub(crate) async fn introduce(
         return deploy(shared, order).await;
     };
     let (bundle, packed) = pack(bundle).await?;
-    let packed = as_stored(lifecycle, &bundle, packed).await?;
-    if stored.placed.digest == bundle_digest(&packed) {
-        return Ok(Deployed {
-            name: name_of(&bundle),
-            version: number,
-            digest: bundle.digest().to_owned(),
-            changed: false,
-            warnings: bundle.contract().warnings.clone(),
-        });
-    }
-    Err(other_content(&name_of(&bundle), &number))
-}
-
-fn other_content(name: &str, number: &str) -> Failure {
-    Failure::new(
-        ErrorCode::VersionConflict,
-        format!(
-            "version {number} of {name} is deployed already with other content; a version keeps its content for ever, so give it a new number"
-        ),
-    )
-}
-
-fn name_of(bundle: &Bundle) -> String {
-    bundle.contract().name.to_string()
+    as_stored(lifecycle, &stored, &bundle, packed).await?;
+    let contract = bundle.contract();
+    Ok(Deployed {
+        name: contract.name.to_string(),
+        version: contract.version.to_string(),
+        digest: bundle.digest().to_owned(),
+        changed: false,
+        warnings: contract.warnings.clone(),
+    })
 }
 
 async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed, Failure> {
@@ -178,7 +156,10 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
         ));
     }
     let _turn = lifecycle.turns.take(&name).await?;
-    let packed = as_stored(lifecycle, &bundle, packed).await?;
+    let packed = match known(lifecycle, &bundle).await? {
+        Some(stored) => as_stored(lifecycle, &stored, &bundle, packed).await?,
+        None => packed,
+    };
     if !allow_breaking {
         refuse_breaking(lifecycle, &bundle).await?;
     }
@@ -270,23 +251,28 @@ async fn pack(bundle: Box<Bundle>) -> Result<(Box<Bundle>, Vec<u8>), Failure> {
         .unwrap_or_else(|error| Err(cut_short(&error)))
 }
 
-/// The bytes under which this content is stored already, if this version is:
-/// another program's compressor makes other bytes of the same files, and that
-/// must not make a conflict of what is the same.
+/// The version of that number, if it was deployed before.
+async fn known(lifecycle: &Lifecycle, bundle: &Bundle) -> Result<Option<StoredVersion>, Failure> {
+    let contract = bundle.contract();
+    let (name, number) = (contract.name.as_str(), contract.version.to_string());
+    match lifecycle.state.version(name, &number).await {
+        Ok((stored, _)) => Ok(Some(stored)),
+        Err(DeploymentError::NoSuchController { .. } | DeploymentError::NoSuchVersion { .. }) => {
+            Ok(None)
+        }
+        Err(error) => Err(refusal::of_deployment(&error)),
+    }
+}
+
+/// The bytes under which this content is stored already: another program's
+/// compressor makes other bytes of the same files, and that must not make a
+/// conflict of what is the same. E4003 for other content.
 async fn as_stored(
     lifecycle: &Lifecycle,
+    stored: &StoredVersion,
     bundle: &Bundle,
     packed: Vec<u8>,
 ) -> Result<Vec<u8>, Failure> {
-    let contract = bundle.contract();
-    let (name, number) = (contract.name.as_str(), contract.version.to_string());
-    let stored = match lifecycle.state.version(name, &number).await {
-        Ok((stored, _)) => stored,
-        Err(DeploymentError::NoSuchController { .. } | DeploymentError::NoSuchVersion { .. }) => {
-            return Ok(packed);
-        }
-        Err(error) => return Err(refusal::of_deployment(&error)),
-    };
     if stored.placed.digest == bundle_digest(&packed) {
         return Ok(packed);
     }
@@ -300,25 +286,22 @@ async fn as_stored(
         let same = Bundle::from_archive(&kept.bytes).is_ok_and(|kept| kept.digest() == digest);
         same.then_some(kept.bytes)
     });
-    same.await
-        .ok()
-        .flatten()
-        .ok_or_else(|| other_content(contract.name.as_str(), &number))
+    same.await.ok().flatten().ok_or_else(|| {
+        let contract = bundle.contract();
+        Failure::new(
+            ErrorCode::VersionConflict,
+            format!(
+                "version {} of {} is deployed already with other content; a version keeps its content for ever, so give it a new number",
+                contract.version, contract.name
+            ),
+        )
+    })
 }
 
 /// Compares with the version that is active now.
 async fn refuse_breaking(lifecycle: &Lifecycle, bundle: &Bundle) -> Result<(), Failure> {
     let name = bundle.contract().name.as_str();
-    let snapshot = lifecycle
-        .state
-        .snapshot()
-        .await
-        .map_err(|error| refusal::of_state(&error))?;
-    let Some(standing) = snapshot
-        .deployments
-        .iter()
-        .find(|deployment| deployment.controller == name)
-    else {
+    let Some(standing) = lifecycle.row(name).await? else {
         return Ok(());
     };
     let (_, text) = lifecycle

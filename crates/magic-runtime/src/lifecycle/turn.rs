@@ -69,16 +69,9 @@ async fn prepare(
     name: &str,
     to: Option<&str>,
 ) -> Result<Option<Prepared>, Failure> {
-    let snapshot = lifecycle
-        .state
-        .snapshot()
-        .await
-        .map_err(|error| refusal::of_state(&error))?;
     // Whatever cannot be found here is the operation's to refuse.
-    let row = snapshot
-        .deployments
-        .iter()
-        .find(|row| row.controller == name);
+    let row = lifecycle.row(name).await?;
+    let row = row.as_ref();
     let target = row.and_then(|row| to.or(row.previous.as_deref()));
     let Some(target) = target else {
         return Ok(None);
@@ -131,17 +124,10 @@ pub(crate) async fn end_canary(
     actor: &Actor,
 ) -> Result<Moved, Failure> {
     let lifecycle = super::of(shared)?;
-    let snapshot = lifecycle
-        .state
-        .snapshot()
-        .await
-        .map_err(|error| refusal::of_state(&error))?;
-    let canary = snapshot
-        .deployments
-        .iter()
-        .find(|row| row.controller == name)
-        .and_then(|row| row.canary.as_ref())
-        .map(|canary| canary.placed.version.clone());
+    let row = lifecycle.row(name).await?;
+    let canary = row
+        .and_then(|row| row.canary)
+        .map(|canary| canary.placed.version);
     let Some(version) = canary else {
         return Err(Failure::new(
             ErrorCode::UnknownController,

@@ -87,15 +87,8 @@ pub(crate) async fn versions(shared: &Shared, name: &str) -> Result<Versions, Fa
         .versions(name)
         .await
         .map_err(|error| refusal::of_deployment(&error))?;
-    let snapshot = lifecycle
-        .state
-        .snapshot()
-        .await
-        .map_err(|error| refusal::of_state(&error))?;
-    let row = snapshot
-        .deployments
-        .iter()
-        .find(|row| row.controller == name);
+    let row = lifecycle.row(name).await?;
+    let row = row.as_ref();
     let events = lifecycle
         .state
         .history(name, EVENTS)
