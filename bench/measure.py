@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
-from figures import CORES, HERE, Figures, keep, over_http, show, summarize
+from figures import CORES, HEADERS, HERE, KEY, Figures, keep, over_http, show, summarize
 
 TIMEOUT_MS = 200
 PATIENCE_SECONDS = 60
@@ -60,7 +60,7 @@ def serve(magic: str) -> Iterator[tuple[str, int]]:
             [*command, "--listen", "127.0.0.1:0", str(controllers)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "RUST_LOG": "warn"},
+            env={**os.environ, "RUST_LOG": "warn", "ADMIN_API_KEY": KEY},
         )
         assert server.stdout is not None
         try:
@@ -125,7 +125,7 @@ def paced(url: str, requests: int) -> Figures:
     for _ in range(requests):
         time.sleep(0.02)
         started = time.perf_counter()
-        connection.request("POST", "/api/execute/DemoController", b'{"message":"hello"}', {"Content-Type": "application/json"})
+        connection.request("POST", "/api/execute/DemoController", b'{"message":"hello"}', HEADERS)
         answer = connection.getresponse()
         answer.read()
         taken.append((time.perf_counter() - started) * 1000)
@@ -145,7 +145,7 @@ def overshoot(url: str, requests: int) -> dict[str, float]:
     """By how much a request that must end by its deadline is late, as the caller sees it."""
     late = []
     for _ in range(requests):
-        request = urllib.request.Request(f"{url}/api/execute/Loop", b"{}", {"Content-Type": "application/json"})
+        request = urllib.request.Request(f"{url}/api/execute/Loop", b"{}", HEADERS)
         started = time.monotonic()
         try:
             urllib.request.urlopen(request)
