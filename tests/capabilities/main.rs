@@ -6,6 +6,7 @@ mod support;
 mod acting;
 mod addresses;
 mod audit;
+mod consuming;
 mod denials;
 mod effects;
 mod forged;

@@ -5,7 +5,7 @@ use crate::world::World;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const TABLES: &str =
+pub(crate) const TABLES: &str =
     "CREATE TABLE done (run INTEGER PRIMARY KEY, id INTEGER NOT NULL, version TEXT NOT NULL);";
 
 /// Publishes what it is told.
@@ -49,12 +49,12 @@ class Look(Controller):
         raise ControllerError("seen", code="SEEN", details={"found": found})
 "#;
 
-const WORK_CONTRACT: &str = "triggers: [{queue: jobs}]
+pub(crate) const WORK_CONTRACT: &str = "triggers: [{queue: jobs}]
 capabilities: [{db:write: {tables: [done]}}, {queue:subscribe: {queues: [jobs]}}, {queue:publish: {queues: [out]}}]
 resources: {timeout: 60s}
 input: {type: object, required: [id], properties: {id: {type: integer}}}";
 
-fn controllers(work: &str) -> Controllers {
+pub(crate) fn controllers(work: &str) -> Controllers {
     Controllers::new()
         .with(
             "Send",
@@ -69,7 +69,7 @@ fn controllers(work: &str) -> Controllers {
         )
 }
 
-fn send(world: &World, messages: &[Value]) {
+pub(crate) fn send(world: &World, messages: &[Value]) {
     let answer = world
         .server
         .execute("Send", &json!({ "messages": messages }));
@@ -85,7 +85,7 @@ fn look(world: &World, queue: &str) -> Vec<Value> {
 }
 
 /// Puts one text for another in a file of the controllers.
-fn rewrite(world: &World, file: &str, old: &str, new: &str) {
+pub(crate) fn rewrite(world: &World, file: &str, old: &str, new: &str) {
     let file = world.server.controllers.path().join(file);
     let text = std::fs::read_to_string(&file).expect("our own file");
     assert!(text.contains(old), "{text}");
@@ -93,7 +93,7 @@ fn rewrite(world: &World, file: &str, old: &str, new: &str) {
 }
 
 /// How often each job has left a row.
-fn done(world: &World) -> BTreeMap<i64, usize> {
+pub(crate) fn done(world: &World) -> BTreeMap<i64, usize> {
     let mut times = BTreeMap::new();
     for id in world.column("SELECT id FROM done") {
         *times.entry(id.parse().expect("a number")).or_default() += 1;
@@ -101,12 +101,12 @@ fn done(world: &World) -> BTreeMap<i64, usize> {
     times
 }
 
-fn once(ids: std::ops::Range<i64>) -> BTreeMap<i64, usize> {
+pub(crate) fn once(ids: std::ops::Range<i64>) -> BTreeMap<i64, usize> {
     ids.map(|id| (id, 1)).collect()
 }
 
 /// The records of runs that a message started.
-fn runs(world: &World) -> Vec<Value> {
+pub(crate) fn runs(world: &World) -> Vec<Value> {
     world
         .records("execution")
         .into_iter()

@@ -6,6 +6,7 @@ use crate::support::redis::Redis;
 use crate::support::server::{Controllers, Server};
 use serde_json::Value;
 use std::process::Command;
+use tempfile::TempDir;
 
 /// The name of the database on PostgreSQL.
 const DATABASE: &str = "app";
@@ -21,12 +22,23 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) database: Database,
     pub(crate) redis: Option<Redis>,
+    /// Further settings of the server.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl World {
     /// Everything embedded.
     pub(crate) fn embedded(controllers: Controllers, tables: &str) -> Self {
         Self::start(controllers, tables, Database::Sqlite, None)
+    }
+
+    /// The same with one setting more.
+    pub(crate) fn embedded_with(
+        controllers: Controllers,
+        tables: &str,
+        setting: (&'static str, String),
+    ) -> Self {
+        Self::start_with(controllers, tables, Database::Sqlite, None, vec![setting])
     }
 
     pub(crate) fn on_postgres(controllers: Controllers, tables: &str) -> Self {
@@ -45,32 +57,47 @@ impl World {
         database: Database,
         redis: Option<Redis>,
     ) -> Self {
+        Self::start_with(controllers, tables, database, redis, Vec::new())
+    }
+
+    fn start_with(
+        controllers: Controllers,
+        tables: &str,
+        database: Database,
+        redis: Option<Redis>,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
-        let urls = urls(&database, redis.as_ref());
-        migrate(data.path(), tables, &pairs(&urls));
-        let server = Server::start_on(data, controllers, &pairs(&urls), &[]);
+        let settings = settings(&database, redis.as_ref(), &environment);
+        migrate(data.path(), tables, &pairs(&settings));
+        let server = Server::start_on(data, controllers, &pairs(&settings), &[]);
         Self {
             server,
             database,
             redis,
+            environment,
         }
     }
 
     /// Kills the server as nothing can prepare for, and starts it again on what it left.
     pub(crate) fn restart(self) -> Self {
-        let Self {
-            server,
-            database,
-            redis,
-        } = self;
-        let (data, controllers) = server.kill();
-        let urls = urls(&database, redis.as_ref());
-        let server = Server::start_on(data, controllers, &pairs(&urls), &[]);
-        Self {
-            server,
-            database,
-            redis,
-        }
+        self.with_next(Server::kill)
+    }
+
+    /// Asks the server to end, waits until it has, and starts it again on what it left.
+    pub(crate) fn drain(self) -> Self {
+        self.with_next(|server| {
+            let (status, data, controllers) = server.drain();
+            assert!(status.success(), "{status}");
+            (data, controllers)
+        })
+    }
+
+    fn with_next(self, end: impl FnOnce(Server) -> (TempDir, Controllers)) -> Self {
+        let (data, controllers) = end(self.server);
+        let settings = settings(&self.database, self.redis.as_ref(), &self.environment);
+        let server = Server::start_on(data, controllers, &pairs(&settings), &[]);
+        Self { server, ..self }
     }
 
     /// Every value of the first column of a query.
@@ -151,19 +178,24 @@ print(json.dumps([[str(row[0]) for row in database.execute(query)] for query in 
     }
 }
 
-fn urls(database: &Database, redis: Option<&Redis>) -> Vec<(&'static str, String)> {
-    let mut urls = Vec::new();
+fn settings(
+    database: &Database,
+    redis: Option<&Redis>,
+    environment: &[(&'static str, String)],
+) -> Vec<(&'static str, String)> {
+    let mut settings = environment.to_vec();
     if let Database::Postgres(postgres) = database {
-        urls.push(("DATABASE_URL", postgres.url(DATABASE)));
+        settings.push(("DATABASE_URL", postgres.url(DATABASE)));
     }
     if let Some(redis) = redis {
-        urls.push(("REDIS_URL", redis.url()));
+        settings.push(("REDIS_URL", redis.url()));
     }
-    urls
+    settings
 }
 
-fn pairs<'a>(urls: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
-    urls.iter()
-        .map(|(name, url)| (*name, url.as_str()))
+fn pairs<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    settings
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
         .collect()
 }

@@ -108,7 +108,11 @@ impl Server {
     pub(crate) fn kill(mut self) -> (tempfile::TempDir, Controllers) {
         self.child.kill().expect("a child of ours");
         self.child.wait().expect("a child of ours");
-        // A type that is dropped gives nothing away, so empty ones take their places.
+        self.left()
+    }
+
+    /// What it leaves. A type that is dropped gives nothing away, so empty ones take their places.
+    fn left(&mut self) -> (tempfile::TempDir, Controllers) {
         let empty = tempfile::tempdir().expect("a temporary folder");
         (
             std::mem::replace(&mut self.data, empty),
@@ -301,6 +305,17 @@ impl Server {
 
     /// Asks the server to end and waits for it.
     pub(crate) fn stop(mut self) -> std::process::ExitStatus {
+        self.end()
+    }
+
+    /// The same, and returns what it leaves.
+    pub(crate) fn drain(mut self) -> (std::process::ExitStatus, tempfile::TempDir, Controllers) {
+        let status = self.end();
+        let (data, controllers) = self.left();
+        (status, data, controllers)
+    }
+
+    fn end(&mut self) -> std::process::ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)
             .expect("the server lives");

@@ -18,7 +18,6 @@ mod catalog;
 mod condition;
 mod connection;
 mod database_error;
-mod database_url;
 mod failure;
 #[cfg(test)]
 mod fixture;
@@ -56,7 +55,6 @@ use std::time::Duration;
 
 pub(crate) use catalog::Catalog;
 pub(crate) use connection::{Connection, Limits};
-pub use database_url::{DatabaseUrl, DatabaseUrlProblem};
 pub use idempotency::{Claim, Idempotency, IdempotentAnswer, IdempotentRequest, Token};
 pub use migrate::{MigrateError, Migration, Migrator, Plan, Step, read_migrations};
 pub use outbox::{Claimed, Outbox, OutboxId};

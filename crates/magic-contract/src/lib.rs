@@ -12,6 +12,7 @@
 mod capability;
 mod compatibility;
 mod contract;
+mod database_url;
 mod diagnostic;
 mod document;
 mod error_code;
@@ -31,6 +32,7 @@ mod yaml;
 pub use capability::{Capability, CapabilityKind, HttpMethod, ResourceKind, UnknownCapability};
 pub use compatibility::{Breakage, Side, Whom, announces_break, breakages, unannounced_break};
 pub use contract::{Contract, Effects, Example, Isolation, Observability, Resources, Trigger};
+pub use database_url::{DatabasePlace, DatabaseUrl, DatabaseUrlProblem};
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
 pub use error_code::{Category, ErrorCode, UnknownErrorCode};
 pub use failure::{Failure, Reason};

@@ -26,7 +26,6 @@ mod nodes;
 mod open;
 mod schema;
 mod sqlite_file;
-mod store_url;
 mod time;
 mod transaction;
 mod watch;
@@ -46,7 +45,6 @@ pub use keys::{
 pub use logs::{KeptLine, LogFilter, LogPage, LogStart, PAGE_LIMIT, ShippedLine};
 pub use nodes::{AuditHeadRefused, Heartbeat, Node, NodeAuditHead};
 pub use open::{OpenError, StateOptions};
-pub use store_url::{StoreUrl, StoreUrlProblem};
 pub use watch::{Link, Revision};
 
 use open::{Inner, Pools};

@@ -15,9 +15,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use magic_contract::DatabaseUrl;
 use magic_store::state::{
     Deployment, DeploymentError, EventKind, NewVersion, Placement, State, StateError, StateOptions,
-    StoreUrl,
 };
 
 use disk::Disk;
@@ -260,7 +260,7 @@ fn look(url: &str, controller: &str, change: &str) -> bool {
 }
 
 async fn open(url: &str) -> State {
-    let url = StoreUrl::parse(url).expect("a URL");
+    let url = DatabaseUrl::parse(url).expect("a URL");
     let opened = State::open(StateOptions::new(url)).await;
     opened.expect("a state that opens")
 }

@@ -39,9 +39,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use magic_broker::db::DatabaseUrl;
+use magic_contract::DatabaseUrl;
 use magic_contract::{Environment, Policy};
-use magic_store::state::StoreUrl;
 use serde::Deserialize;
 
 use crate::cli::GlobalArguments;
@@ -72,7 +71,7 @@ pub(crate) struct Settings {
     pub(crate) controllers: PathBuf,
     pub(crate) url: Option<String>,
     pub(crate) database_url: DatabaseUrl,
-    pub(crate) store_url: StoreUrl,
+    pub(crate) store_url: DatabaseUrl,
     pub(crate) database_raw_role: Option<String>,
     pub(crate) redis_url: Option<HiddenUrl>,
     pub(crate) api_key: Option<Secret>,
@@ -125,7 +124,7 @@ struct Source {
     #[serde(rename = "store_url")]
     store_text: Option<String>,
     #[serde(skip)]
-    store_url: Option<StoreUrl>,
+    store_url: Option<DatabaseUrl>,
     database_raw_role: Option<String>,
     redis_url: Option<HiddenUrl>,
     #[serde(skip)]
@@ -197,8 +196,8 @@ impl Settings {
             .unwrap_or_else(|| DatabaseUrl::sqlite(data_dir.join("controllers.db")));
         let store_url = all
             .store_url
-            .unwrap_or_else(|| StoreUrl::sqlite(data_dir.join("state.db")));
-        if store_url.file().is_some() && store_url.to_string() == database_url.to_string() {
+            .unwrap_or_else(|| DatabaseUrl::sqlite(data_dir.join("state.db")));
+        if store_url.file().is_some() && store_url == database_url {
             bail!(
                 "MAGIC_STORE_URL and DATABASE_URL name the same file, and controllers would reach the runtime's own state; name two"
             );
@@ -300,7 +299,7 @@ impl Source {
                 .transpose()?,
             store_text: None,
             store_url: text("MAGIC_STORE_URL")?
-                .map(|text| StoreUrl::parse(&text).context("MAGIC_STORE_URL is not understood"))
+                .map(|text| DatabaseUrl::parse(&text).context("MAGIC_STORE_URL is not understood"))
                 .transpose()?,
             database_raw_role: text("DATABASE_RAW_ROLE")?,
             redis_url: text("REDIS_URL")?.map(HiddenUrl),
@@ -349,7 +348,7 @@ impl Source {
             source.database_url = Some(url.below(folder));
         }
         if let Some(text) = source.store_text.take() {
-            let url = StoreUrl::parse(&text)
+            let url = DatabaseUrl::parse(&text)
                 .with_context(|| format!("store_url of {} is not understood", path.display()))?;
             source.store_url = Some(url.below(folder));
         }

@@ -108,6 +108,7 @@ fn a_lost_commit_is_looked_up_or_recorded_as_unknown() {
         server,
         database: Database::Postgres(postgres),
         redis: None,
+        environment: Vec::new(),
     };
     let steps = |id: i64, note: &str| json!([["insert", id, note], ["publish", "out", id]]);
 

@@ -9,7 +9,8 @@ use sqlx::{ConnectOptions, Executor, PgConnection, Row};
 use tempfile::TempDir;
 
 use super::postgres_server::Postgres;
-use super::{Database, DatabaseOptions, DatabaseUrl, script};
+use super::{Database, DatabaseOptions, script};
+use magic_contract::DatabaseUrl;
 
 /// A connection beside the runtime's.
 pub(crate) async fn connect(server: &Postgres, database: &str) -> PgConnection {
@@ -103,7 +104,7 @@ impl TestDatabase {
     }
 
     async fn sqlite_connection(&self) -> sqlx::SqliteConnection {
-        let super::database_url::Place::Sqlite(path) = self.url.place() else {
+        let magic_contract::DatabasePlace::Sqlite(path) = self.url.place() else {
             panic!("a file");
         };
         super::sqlite::options(path, Duration::from_secs(30))

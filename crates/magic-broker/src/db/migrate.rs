@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use sqlx::{ConnectOptions, Executor, PgConnection, Row, SqliteConnection};
 
-use super::database_url::Place;
 use super::pool::DatabaseError;
-use super::{DatabaseUrl, postgres, schema, sqlite};
+use super::{postgres, schema, sqlite};
 use crate::effects::now_ms;
 use crate::sqlite_file;
+use magic_contract::{DatabasePlace, DatabaseUrl};
 
 mod error;
 mod file;
@@ -70,7 +70,7 @@ impl Migrator {
     pub async fn connect(url: &DatabaseUrl) -> Result<Self, MigrateError> {
         let place = url.to_string();
         let link = match url.place() {
-            Place::Sqlite(path) => {
+            DatabasePlace::Sqlite(path) => {
                 if let Err(source) = sqlite_file::prepare(path).await {
                     return Err(DatabaseError::Create { place, source }.into());
                 }
@@ -87,7 +87,7 @@ impl Migrator {
                 schema::update_sqlite(&mut connection).await?;
                 Link::Sqlite(connection)
             }
-            Place::Postgres(_) => {
+            DatabasePlace::Postgres(_) => {
                 let mut connection = connect_postgres(url).await?;
                 schema::update_postgres(&mut connection).await?;
                 Link::Postgres(connection)
@@ -104,8 +104,8 @@ impl Migrator {
     pub async fn look(url: &DatabaseUrl) -> Result<Self, MigrateError> {
         let place = url.to_string();
         let link = match url.place() {
-            Place::Sqlite(path) if !path.exists() => Link::Nothing,
-            Place::Sqlite(path) => Link::Sqlite(
+            DatabasePlace::Sqlite(path) if !path.exists() => Link::Nothing,
+            DatabasePlace::Sqlite(path) => Link::Sqlite(
                 sqlx::sqlite::SqliteConnectOptions::new()
                     .filename(path)
                     .busy_timeout(BUSY_TIME)
@@ -115,7 +115,7 @@ impl Migrator {
                     .await
                     .map_err(|source| DatabaseError::Connect { place, source })?,
             ),
-            Place::Postgres(_) => Link::Postgres(connect_postgres(url).await?),
+            DatabasePlace::Postgres(_) => Link::Postgres(connect_postgres(url).await?),
         };
         Ok(Self { link })
     }
@@ -344,7 +344,7 @@ impl Migrator {
 
 async fn connect_postgres(url: &DatabaseUrl) -> Result<PgConnection, DatabaseError> {
     let place = url.to_string();
-    let Place::Postgres(url) = url.place() else {
+    let DatabasePlace::Postgres(url) = url.place() else {
         return Err(DatabaseError::Connect {
             place,
             source: sqlx::Error::PoolClosed,

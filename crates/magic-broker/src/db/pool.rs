@@ -22,10 +22,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::Catalog;
-use super::database_url::Place;
 use super::outbox::Outbox;
-use super::{DatabaseUrl, Idempotency, failure, postgres, schema, sqlite};
+use super::{Idempotency, failure, postgres, schema, sqlite};
 use crate::sqlite_file;
+use magic_contract::{DatabasePlace, DatabaseUrl};
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -166,8 +166,8 @@ impl Database {
     pub async fn open(options: DatabaseOptions) -> Result<Self, DatabaseError> {
         let place = options.url.to_string();
         let pools = match options.url.place() {
-            Place::Sqlite(path) => open_sqlite(path, place, &options).await?,
-            Place::Postgres(url) => open_postgres(url, place, &options).await?,
+            DatabasePlace::Sqlite(path) => open_sqlite(path, place, &options).await?,
+            DatabasePlace::Postgres(url) => open_postgres(url, place, &options).await?,
         };
         Ok(Self {
             inner: Arc::new(Inner {

@@ -15,15 +15,15 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::error::{Kind, kind};
-use super::store_url::Place;
 use super::watch::Watching;
-use super::{State, StateError, StoreUrl, schema, sqlite_file};
+use super::{State, StateError, schema, sqlite_file};
+use magic_contract::{DatabasePlace, DatabaseUrl};
 
 /// How the state is opened.
 #[derive(Debug, Clone)]
 pub struct StateOptions {
     /// Where it is.
-    pub url: StoreUrl,
+    pub url: DatabaseUrl,
     /// How long any one call may take, waiting included; a backup is not one.
     pub call_limit: Duration,
     /// How many connections there are at most; with SQLite, how many that read,
@@ -35,7 +35,7 @@ pub struct StateOptions {
 
 impl StateOptions {
     /// The usual sizes and times: 10 s, 6 connections, 256 MiB of log lines.
-    pub fn new(url: StoreUrl) -> Self {
+    pub fn new(url: DatabaseUrl) -> Self {
         Self {
             url,
             call_limit: Duration::from_secs(10),
@@ -151,8 +151,8 @@ impl State {
     pub async fn open(options: StateOptions) -> Result<Self, OpenError> {
         let place = options.url.to_string();
         let pools = match options.url.place() {
-            Place::Sqlite(path) => open_sqlite(path, place, &options).await?,
-            Place::Postgres(url) => open_postgres(url, place, &options).await?,
+            DatabasePlace::Sqlite(path) => open_sqlite(path, place, &options).await?,
+            DatabasePlace::Postgres(url) => open_postgres(url, place, &options).await?,
         };
         let inner = Arc::new(Inner {
             pools,

@@ -9,7 +9,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use super::postgres_server::Postgres;
-use super::{State, StateOptions, StoreUrl};
+use super::{State, StateOptions};
+use magic_contract::DatabaseUrl;
 
 mod agreement;
 mod deployments;
@@ -65,10 +66,12 @@ impl World {
         }
     }
 
-    pub(super) fn url(&self) -> StoreUrl {
+    pub(super) fn url(&self) -> DatabaseUrl {
         match &self.place {
-            Place::Sqlite(folder) => StoreUrl::sqlite(folder.path().join("state.db")),
-            Place::Postgres { server, database } => StoreUrl::parse(&server.url(database)).unwrap(),
+            Place::Sqlite(folder) => DatabaseUrl::sqlite(folder.path().join("state.db")),
+            Place::Postgres { server, database } => {
+                DatabaseUrl::parse(&server.url(database)).unwrap()
+            }
         }
     }
 

@@ -12,7 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
-use magic_store::state::{State, StateOptions, StoreUrl};
+use magic_contract::DatabaseUrl;
+use magic_store::state::{State, StateOptions};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
 use serde_json::json;
 
@@ -299,7 +300,7 @@ fn set_log_aside(root: &Path, manifest: &Manifest) -> anyhow::Result<Option<Path
 
 /// Opens the restored state once, and forgets where a log ended that does not go on.
 async fn see_that_it_opens(file: &Path, ended: Option<&String>) -> anyhow::Result<()> {
-    let state = State::open(StateOptions::new(StoreUrl::sqlite(file)))
+    let state = State::open(StateOptions::new(DatabaseUrl::sqlite(file)))
         .await
         .context("the state of the backup does not open")?;
     let outcome = async {

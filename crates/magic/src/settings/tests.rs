@@ -34,7 +34,7 @@ fn defaults() {
             controllers: "controllers".into(),
             url: None,
             database_url: DatabaseUrl::sqlite("/home/ada/.local/share/magic/controllers.db"),
-            store_url: StoreUrl::sqlite("/home/ada/.local/share/magic/state.db"),
+            store_url: DatabaseUrl::sqlite("/home/ada/.local/share/magic/state.db"),
             database_raw_role: None,
             redis_url: None,
             api_key: None,
@@ -190,7 +190,7 @@ fn the_store_is_found() {
     let settings = merged(&flags, &[home], false).expect("valid");
     assert_eq!(
         settings.store_url,
-        StoreUrl::sqlite(folder.path().join("runtime.db"))
+        DatabaseUrl::sqlite(folder.path().join("runtime.db"))
     );
     let same = [
         home,

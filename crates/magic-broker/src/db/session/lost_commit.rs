@@ -8,11 +8,12 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::super::DatabaseOptions;
 use super::super::fixture::TestDatabase;
 use super::super::postgres_server::Postgres;
-use super::super::{DatabaseOptions, DatabaseUrl};
 use super::tests::{WRITE, publish, run, session};
 use super::*;
+use magic_contract::DatabaseUrl;
 
 /// What the proxy does with the next COMMIT.
 const PASS: u8 = 0;

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::deployments::version;
 use super::keys::new_key;
 use super::{World, on_both};
-use crate::state::{BackupError, OpenError, Placement, State, StateOptions, StoreUrl};
+use crate::state::{BackupError, OpenError, Placement, State, StateOptions};
+use magic_contract::DatabaseUrl;
 
 fn mode(path: &std::path::Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -15,7 +16,7 @@ fn mode(path: &std::path::Path) -> u32 {
 async fn the_file_is_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("new/folder/state.db");
-    let open = || State::open(StateOptions::new(StoreUrl::sqlite(&place)));
+    let open = || State::open(StateOptions::new(DatabaseUrl::sqlite(&place)));
     let state = open().await.unwrap();
     state.api_keys().create(new_key("first")).await.unwrap();
     assert_eq!(mode(&place), 0o600);
@@ -48,7 +49,7 @@ async fn a_backup_is_one_moment() {
     let ((), copied) = tokio::join!(writing, state.backup(&copy));
     assert_eq!(copied.unwrap(), std::fs::metadata(&copy).unwrap().len());
     assert_eq!(mode(&copy), 0o600);
-    let copied = State::open(StateOptions::new(StoreUrl::sqlite(&copy)))
+    let copied = State::open(StateOptions::new(DatabaseUrl::sqlite(&copy)))
         .await
         .unwrap();
     let snapshot = copied.snapshot().await.unwrap();
@@ -102,7 +103,7 @@ async fn a_file_that_is_no_database_is_refused() {
         "not a database at all, but long enough to be looked at",
     )
     .unwrap();
-    let refused = State::open(StateOptions::new(StoreUrl::sqlite(&place)))
+    let refused = State::open(StateOptions::new(DatabaseUrl::sqlite(&place)))
         .await
         .unwrap_err();
     assert!(

@@ -5,14 +5,13 @@ use std::time::Duration;
 use super::deployments::version;
 use super::keys::new_key;
 use crate::state::postgres_server::Postgres;
-use crate::state::{
-    DeploymentError, Link, OpenError, Placement, State, StateError, StateOptions, StoreUrl,
-};
+use crate::state::{DeploymentError, Link, OpenError, Placement, State, StateError, StateOptions};
+use magic_contract::DatabaseUrl;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn options(url: &str) -> StateOptions {
-    let mut options = StateOptions::new(StoreUrl::parse(url).unwrap());
+    let mut options = StateOptions::new(DatabaseUrl::parse(url).unwrap());
     options.call_limit = Duration::from_secs(2);
     options
 }

@@ -1,6 +1,8 @@
-//! Where the controllers' database is, in a form that cannot give its password away.
+//! Where a database is, in a form that cannot give its password away.
 //!
-//! The text of a database URL holds a password, so no error says a part of it,
+//! The controllers' database and the runtime's own state are named in the same
+//! way, by two settings that know nothing of each other, so what may stand there
+//! is decided here, once. The text holds a password: no error says a part of it,
 //! and `Debug` and `Display` show the place without the password. What cannot be
 //! understood is refused before anything connects: a password with an unescaped
 //! `@`, `/`, `?` or `#` would otherwise be taken for a host, a port or a
@@ -26,15 +28,17 @@ const PARAMETERS: [&str; 10] = [
     "statement-cache-capacity",
 ];
 
-/// Where the controllers' database is.
+/// Where a database is.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl(Place);
+pub struct DatabaseUrl(DatabasePlace);
 
+/// What a [`DatabaseUrl`] names, for whoever opens it. `Debug` leaves out the
+/// password of the whole URL.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The file.
+pub enum DatabasePlace {
+    /// The file of a SQLite database.
     Sqlite(PathBuf),
-    /// The whole URL.
+    /// The whole URL of a PostgreSQL database.
     Postgres(Url),
 }
 
@@ -47,7 +51,7 @@ pub enum DatabaseUrlProblem {
     Scheme,
     /// No file, or one that lives in memory.
     #[error(
-        "a SQLite database is a file, because several connections share it: write sqlite://FILE"
+        "a SQLite database is a file, which several connections share and which outlives the process: write sqlite://FILE"
     )]
     NoFile,
     /// Parameters after a file.
@@ -101,20 +105,29 @@ impl DatabaseUrl {
         {
             return Err(DatabaseUrlProblem::Parameter);
         }
-        Ok(Self(Place::Postgres(url)))
+        Ok(Self(DatabasePlace::Postgres(url)))
     }
 
     /// A SQLite database in this file.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
-        Self(Place::Sqlite(path.into()))
+        Self(DatabasePlace::Sqlite(path.into()))
     }
 
     /// The same place, with the path of a file taken as relative to a folder.
     #[must_use]
     pub fn below(self, folder: &Path) -> Self {
         match self.0 {
-            Place::Sqlite(path) => Self::sqlite(folder.join(path)),
-            Place::Postgres(_) => self,
+            DatabasePlace::Sqlite(path) => Self::sqlite(folder.join(path)),
+            DatabasePlace::Postgres(_) => self,
+        }
+    }
+
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            DatabasePlace::Sqlite(path) => Some(path),
+            DatabasePlace::Postgres(_) => None,
         }
     }
 
@@ -122,7 +135,7 @@ impl DatabaseUrl {
     /// file has none, and neither has a server on a unix socket.
     #[must_use]
     pub fn endpoint(&self) -> Option<(String, u16)> {
-        let Place::Postgres(url) = &self.0 else {
+        let DatabasePlace::Postgres(url) = &self.0 else {
             return None;
         };
         let named = |name: &str| {
@@ -136,16 +149,18 @@ impl DatabaseUrl {
         (!host.starts_with('/')).then_some((host, port))
     }
 
-    pub(super) fn place(&self) -> &Place {
+    /// File or server, with the password.
+    #[must_use]
+    pub fn place(&self) -> &DatabasePlace {
         &self.0
     }
 }
 
-impl fmt::Display for DatabaseUrl {
+impl fmt::Debug for DatabasePlace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Place::Sqlite(path) => write!(formatter, "sqlite://{}", path.display()),
-            Place::Postgres(url) => {
+        match self {
+            Self::Sqlite(path) => write!(formatter, "sqlite://{}", path.display()),
+            Self::Postgres(url) => {
                 let mut shown = url.clone();
                 // Fails only where there is no host and so no password.
                 let _ = shown.set_password(None);
@@ -155,9 +170,15 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, formatter)
+    }
+}
+
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
+        fmt::Debug::fmt(&self.0, formatter)
     }
 }
 
