@@ -60,7 +60,8 @@ async fn files_are_applied_once_and_in_order() {
         assert_eq!(plan.applied, 0);
         assert_eq!(plan.pending, ["0001_first", "0002_second"]);
         assert!(
-            !place.path().join("shop/a.db").exists() || matches!(url.place(), Place::Postgres(_))
+            !place.path().join("shop/a.db").exists()
+                || matches!(url.place(), DatabasePlace::Postgres(_))
         );
 
         assert_eq!(
@@ -148,7 +149,7 @@ async fn a_file_that_fails_leaves_nothing() {
             text.contains("nowhere") && text.contains("nothing of this file"),
             "{text}"
         );
-        if matches!(url.place(), Place::Postgres(_)) {
+        if matches!(url.place(), DatabasePlace::Postgres(_)) {
             assert!(text.starts_with("0002_broken.sql:3:"), "{text}");
         }
         let mended = ("0002_broken.sql", "CREATE TABLE b (id int);");

@@ -16,7 +16,7 @@ fn options(url: DatabaseUrl) -> DatabaseOptions {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_private() {
     let test = TestDatabase::sqlite(|_| {}).await;
-    let Place::Sqlite(path) = test.url.place() else {
+    let DatabasePlace::Sqlite(path) = test.url.place() else {
         panic!("a file");
     };
     let mode = |path: &std::path::Path| {
@@ -121,7 +121,7 @@ async fn roles_for_raw_sql_are_checked() {
     )
     .await;
     let url = test.url.clone();
-    let Place::Postgres(postgres) = url.place() else {
+    let DatabasePlace::Postgres(postgres) = url.place() else {
         panic!("a server");
     };
     let as_runtime = postgres.as_str().replace("postgres@", "runtime@");
