@@ -50,8 +50,8 @@ class RequestContext:
         self.controller = controller
 
     @classmethod
-    def from_frame(cls, frame: Mapping[str, object]) -> RequestContext:
-        """Reads the ``context`` member of an execute frame, which the supervisor wrote."""
+    def from_frame(cls, frame: Mapping[str, object], received: float) -> RequestContext:
+        """Reads the ``context`` member of an execute frame, which the supervisor wrote and which came at that time."""
         caller = frame.get("caller")
         caller = caller if isinstance(caller, dict) else {}
         milliseconds = frame.get("deadline_ms")
@@ -59,7 +59,7 @@ class RequestContext:
             milliseconds = 0
         return cls(
             request_id=str(frame.get("request_id", "")),
-            deadline=monotonic() + milliseconds / 1000,
+            deadline=received + milliseconds / 1000,
             caller=Caller(str(caller.get("subject", "")), tuple(caller.get("roles", ()))),
             version=str(frame.get("version", "")),
             controller=str(frame.get("controller", "")),

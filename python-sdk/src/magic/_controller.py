@@ -38,7 +38,9 @@ class Services:
     @property
     def log(self) -> Log:
         """Structured log lines that carry the request's id."""
-        return self._session().log
+        # Asked for by nearly every request, so without the second call.
+        session = self._magic_session
+        return session.log if session is not None else self._session().log
 
     @property
     def db(self) -> Database:

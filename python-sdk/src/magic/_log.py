@@ -17,12 +17,16 @@ __all__ = ["FIELDS_LIMIT", "MESSAGE_LIMIT", "Log", "bounded", "json_safe", "safe
 MESSAGE_LIMIT = 8 * 1024
 #: Characters kept of one field's text.
 VALUE_LIMIT = 2 * 1024
+#: Characters kept of one field's name.
+KEY_LIMIT = 256
 #: Fields kept of one line.
 FIELDS_LIMIT = 64
 #: Levels of nesting kept of one field.
 DEPTH_LIMIT = 6
 #: Items of all nested fields of one line together.
 ITEMS_LIMIT = 512
+# Every reader of JSON agrees about integers up to this one.
+_SAFE = 2**53
 
 
 def bounded(text: str, limit: int) -> str:
@@ -64,7 +68,7 @@ def _json_safe(value: object, depth: int, left: list[int]) -> object:
             if left[0] <= 0:
                 kept["…"] = "more fields were left off"
                 break
-            kept[safe_text(key, 256)] = _json_safe(item, depth - 1, left)
+            kept[safe_text(key, KEY_LIMIT)] = _json_safe(item, depth - 1, left)
         return kept
     if kind in (list, tuple) and depth > 0:
         items: list[object] = []
@@ -109,6 +113,17 @@ class Log:
         self._write("error", message, fields)
 
     def _write(self, level: str, message: object, fields: dict[str, object]) -> None:
-        kept = dict(list(fields.items())[:FIELDS_LIMIT])
-        safe = json_safe(kept)
-        self._notify("log", {"level": level, "message": safe_text(message, MESSAGE_LIMIT), "fields": safe})
+        safe: object = fields
+        # Most lines need nothing of this, and are told so without a call.
+        if len(fields) > FIELDS_LIMIT:
+            safe = json_safe(dict(list(fields.items())[:FIELDS_LIMIT]))
+        else:
+            for key, value in fields.items():
+                kind = type(value)
+                short = len(value) <= VALUE_LIMIT if kind is str else kind is bool or (kind is int and -_SAFE <= value <= _SAFE)  # type: ignore[arg-type,operator]
+                if not short or type(key) is not str or len(key) > KEY_LIMIT:
+                    safe = json_safe(fields)
+                    break
+        if type(message) is not str or len(message) > MESSAGE_LIMIT:
+            message = safe_text(message, MESSAGE_LIMIT)
+        self._notify("log", {"level": level, "message": message, "fields": safe})

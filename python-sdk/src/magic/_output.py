@@ -9,7 +9,7 @@ walks on only into containers, which keeps it far cheaper than the encoding.
 from __future__ import annotations
 
 import re
-from json.encoder import JSONEncoder
+from json.encoder import JSONEncoder, c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 
 from magic._errors import OutputError
 
@@ -30,7 +30,19 @@ _PLAIN = frozenset((str, int, bool, type(None), float))
 _STRING_ONLY = frozenset((str,))
 
 # Cycles are found by the check before; the encoder need not look again.
-_encode = JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+_encoder = JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False, separators=(",", ":"))
+
+
+def _slowly(value: object, _level: int) -> tuple[str]:
+    return (_encoder.encode(value),)
+
+
+# JSONEncoder makes one of these for every value that it encodes.
+_pieces = (
+    c_make_encoder(None, _encoder.default, encode_basestring, None, ":", ",", False, False, False)
+    if c_make_encoder
+    else _slowly
+)
 
 # Nineteen digits are the fewest that may not fit into 64 bits.
 _MANY_DIGITS = re.compile("[0-9]{19}").search
@@ -72,14 +84,14 @@ _ADVICE = {
 
 def encode_message(message: dict[str, object]) -> bytes:
     """One message of the runner's own making; lone surrogates become question marks."""
-    return _encode(message).encode("utf-8", "replace")
+    return "".join(_pieces(message, 0)).encode("utf-8", "replace")
 
 
 def encode_output(value: object) -> bytes:
     """The JSON text of a controller's result; raises OutputError with the path of the culprit."""
     try:
         _check(value, [], [])
-        text = _encode(value)
+        text = "".join(_pieces(value, 0))
         if _MANY_DIGITS(text):
             _refuse_wide_integers(value)
         return text.encode("utf-8")

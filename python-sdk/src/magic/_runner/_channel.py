@@ -19,6 +19,7 @@ import select
 from _socket import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, socket
 from _thread import RLock, get_ident
 from json.decoder import JSONDecoder
+from json.scanner import make_scanner
 
 from magic._errors import MagicError, OutputError, error_from_answer
 from magic._output import FRAME_LIMIT, encode_message, encode_output
@@ -39,12 +40,23 @@ _PIECE = 64 * 1024
 #: Bytes kept waiting before even the event loop's thread waits for the supervisor to read.
 _KEPT = 1024 * 1024
 
-_decode = JSONDecoder().decode
+_NOW = MSG_DONTWAIT | MSG_NOSIGNAL
+
+_decoder = JSONDecoder()
+_scan = make_scanner(_decoder)  # type: ignore[arg-type,unused-ignore]
 
 
 def decode(payload: bytes | bytearray) -> dict[str, Any]:
     """One frame's object."""
-    message = _decode(payload.decode("utf-8"))
+    text = payload.decode("utf-8")
+    # The decoder would look for blanks around the value, with two searches
+    # that find none in what the supervisor writes.
+    try:
+        message, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    if end != len(text):
+        message = _decoder.decode(text)
     if not isinstance(message, dict):
         raise ValueError("a frame is not an object")
     return message
@@ -80,6 +92,17 @@ class Channel:
 
     def next_frame(self) -> dict[str, Any]:
         """Waits for one frame; the end of the channel ends the process."""
+        if not self._inbox:
+            # Most frames come whole and alone: they are read from where they lie.
+            try:
+                data = self._socket.recv(_PIECE)
+            except OSError:
+                os._exit(1)
+            if not data:
+                os._exit(0)
+            if int.from_bytes(data[:4], "big") == len(data) - 4:
+                return decode(data[4:])
+            self._inbox += data
         while True:
             payload = self._take()
             if payload is not None:
@@ -95,6 +118,10 @@ class Channel:
             except OSError:
                 break
         os._exit(0)
+
+    def close(self) -> None:
+        """Lets go of the descriptor."""
+        self._socket.close()
 
     # During the request.
 
@@ -181,10 +208,23 @@ class Channel:
         with self._lock:
             if self._ended:
                 return
-            self._outbox += len(payload).to_bytes(4, "big")
-            self._outbox += payload
-            self._push()
-            if self._outbox and (self._loop is None or get_ident() != self._owner or len(self._outbox) > _KEPT):
+            frame = len(payload).to_bytes(4, "big") + payload
+            if self._outbox:
+                self._outbox += frame
+                self._push()
+            else:
+                # What fits at once need not be kept.
+                try:
+                    sent = self._socket.send(frame, _NOW)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:
+                    # Without the supervisor there is nobody to work for.
+                    os._exit(1)
+                if sent == len(frame):
+                    return
+                self._outbox += frame[sent:]
+            if self._loop is None or get_ident() != self._owner or len(self._outbox) > _KEPT:
                 self._push_all()
 
     def finish(self, payload: bytes) -> None:
@@ -198,7 +238,7 @@ class Channel:
         while self._outbox:
             try:
                 with memoryview(self._outbox) as view, view[:_PIECE] as piece:
-                    sent = self._socket.send(piece, MSG_DONTWAIT | MSG_NOSIGNAL)
+                    sent = self._socket.send(piece, _NOW)
             except BlockingIOError:
                 return
             except OSError:

@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 
     from magic._loop import ChannelLoop
 
-__all__ = ["drive"]
+__all__ = ["close_generators", "drive"]
 
 
 def drive(coroutine: Coroutine[Any, Any, Any], make_loop: Callable[[], ChannelLoop]) -> Any:
     """The coroutine's value; ``make_loop`` is asked for a loop that serves the channel if one is needed."""
-    driver = _Driver(coroutine, make_loop)
+    driver = _driver
+    driver.coroutine = coroutine
+    driver.make_loop = make_loop
+    driver.task = None
     when_imported(driver.enter_loop)
-    sys.set_asyncgen_hooks(None, _close)
     try:
         while True:
             waiting = coroutine.send(None)
@@ -49,9 +51,10 @@ def drive(coroutine: Coroutine[Any, Any, Any], make_loop: Callable[[], ChannelLo
 
 
 class _Driver:
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], make_loop: Callable[[], ChannelLoop]) -> None:
-        self._coroutine = coroutine
-        self._make_loop = make_loop
+    coroutine: Coroutine[Any, Any, Any]
+    make_loop: Callable[[], ChannelLoop]
+
+    def __init__(self) -> None:
         self._thread = get_ident()
         self._waiting: Any = None
         self._loop: ChannelLoop | None = None
@@ -64,7 +67,7 @@ class _Driver:
         from asyncio import _set_running_loop
         from asyncio.tasks import _enter_task
 
-        self._loop = self._make_loop()
+        self._loop = self.make_loop()
         self.task = self._loop.create_task(self._rest())
         _set_running_loop(self._loop)
         _enter_task(self._loop, self.task)
@@ -87,7 +90,7 @@ class _Driver:
     @generator_coroutine
     def _forward(self) -> Generator[Any, Any, Any]:
         """What ``await`` would do with a coroutine that has not begun elsewhere."""
-        coroutine, waiting = self._coroutine, self._waiting
+        coroutine, waiting = self.coroutine, self._waiting
         try:
             while True:
                 try:
@@ -98,6 +101,15 @@ class _Driver:
                     waiting = coroutine.send(answer)
         except StopIteration as end:
             return end.value
+
+
+# Made in the template, and used by one coroutine at a time.
+_driver = _Driver()
+
+
+def close_generators() -> None:
+    """From now on this thread ends asynchronous generators as a loop would; a fork of it too."""
+    sys.set_asyncgen_hooks(None, _close)
 
 
 def _close(generator: AsyncGenerator[Any, Any]) -> None:

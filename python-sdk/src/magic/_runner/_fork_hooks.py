@@ -27,7 +27,7 @@ class ForkHooks:
     """The functions that were not registered yet."""
 
     def __init__(self) -> None:
-        self._kept: list[dict[str, Hook]] = []
+        self.kept: list[dict[str, Hook]] = []
 
     def keep(self) -> None:
         """From now on the functions of those modules are kept, and all others registered."""
@@ -36,7 +36,7 @@ class ForkHooks:
         def register_at_fork(**hooks: Hook) -> None:
             after = hooks.get("after_in_child")
             if after is not None and getattr(after, "__module__", None) in _PUT_OFF:
-                self._kept.append(hooks)
+                self.kept.append(hooks)
             else:
                 really(**hooks)
 
@@ -49,9 +49,9 @@ class ForkHooks:
 
     def register(self) -> None:
         """Registers what was kept, in a process that has just been forked."""
-        for hooks in self._kept:
+        for hooks in self.kept:
             self._really(**hooks)
         threading = sys.modules.get("threading")
-        if threading is not None and self._kept:
+        if threading is not None and self.kept:
             # The one thing that does differ after this fork.
             threading.main_thread()._set_native_id()

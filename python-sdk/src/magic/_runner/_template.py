@@ -36,6 +36,7 @@ from json.encoder import JSONEncoder
 from magic._log import safe_text
 from magic._runner import _kernel
 from magic._runner._channel import decode
+from magic._runner._driver import close_generators
 from magic._runner._entry import Entry, LoadFailure, load
 from magic._runner._failure import MESSAGE_LIMIT, Author
 from magic._runner._fork_hooks import ForkHooks
@@ -60,6 +61,8 @@ _FORK = b'{"type":"fork"}'
 _REHEARSALS = 20
 # Asked once: the first of the descriptors that cannot be open.
 _NO_DESCRIPTOR = os.sysconf("SC_OPEN_MAX")
+_FIRST_FOREIGN = CONTROL + 1
+_READ_ONLY = os.O_RDONLY
 
 _CUT = MSG_TRUNC | MSG_CTRUNC
 
@@ -162,7 +165,8 @@ class Template:
         # Often enough for the interpreter to have adapted the code, which it
         # would otherwise write to in every worker.
         for _ in range(_REHEARSALS):
-            rehearse(self._entry)
+            rehearse(self._entry, self._author)
+        close_generators()
         self._worker = Worker(self._entry, self._author, collects=gc.isenabled(), hooks=self._hooks)
         # Exits of workers: reported, or left for the kernel to reap.
         signal(SIGCHLD, self._on_child if self._report_exits else SIG_IGN)
@@ -191,13 +195,17 @@ class Template:
 
     def _obey(self) -> NoReturn:
         # One function with few names: every object that is touched between two
-        # forks is a page that has to be copied.
+        # forks, or by a worker, is a page that has to be copied. What a worker
+        # does first therefore stands here too, with names that are looked up once.
         receive, fork, close = self._control.recvmsg, os.fork, os.close
+        opened, onto, close_range, devnull = os.open, os.dup2, os.closerange, os.devnull
+        confine, serve = self._confine_worker, self._worker.run
         while True:
             try:
                 data, ancillary, flags, _ = receive(_ORDER_LIMIT, _DESCRIPTOR_SPACE, MSG_CMSG_CLOEXEC)
             except OSError:
                 os._exit(0)
+            child = -1
             if data == _FORK and len(ancillary) == 1 and not flags & _CUT:
                 descriptors = memoryview(ancillary[0][2]).cast("i").tolist()
                 if len(descriptors) == _ORDER_DESCRIPTORS:
@@ -207,35 +215,41 @@ class Template:
                         # The supervisor sees the end of the channel it passed; the
                         # order's failure is its to handle.
                         _complain(error)
-                    else:
-                        if child == 0:
-                            self._become_forked_worker(descriptors)
-                for descriptor in descriptors:
-                    close(descriptor)
-                continue
-            descriptors = _descriptors_of(ancillary)
-            if not data and not descriptors:
-                os._exit(0)
-            message = _message_of(data, flags)
-            if message is not None and message.get("type") == "serve" and len(descriptors) == _ORDER_DESCRIPTORS:
-                _flush()
-                self._become_worker(descriptors, forked=False)
-            _close(descriptors)
+            else:
+                descriptors = _descriptors_of(ancillary)
+                if not data and not descriptors:
+                    os._exit(0)
+                if _is_order_to_serve(data, flags) and len(descriptors) == _ORDER_DESCRIPTORS:
+                    _flush()
+                    child = 0
+            if child == 0:
+                # Nothing may return from here into the template's loop.
+                try:
+                    signal(SIGCHLD, SIG_DFL)
+                    channel, stdout, stderr = descriptors
+                    if channel <= CONTROL or stdout <= CONTROL or stderr <= CONTROL:
+                        channel, stdout, stderr = _out_of_the_way(descriptors)
+                    # An open file has one set of flags and one position, so the
+                    # template's own null would carry what one worker sets to all
+                    # that come later. The lowest free number is the one just closed.
+                    close(0)
+                    opened(devnull, _READ_ONLY)
+                    # The object of the control channel stays, so that its end does
+                    # not close descriptor 3 a second time.
+                    onto(channel, CONTROL, False)
+                    onto(stdout, 1)
+                    onto(stderr, 2)
+                    close_range(_FIRST_FOREIGN, _NO_DESCRIPTOR)
+                    confine()
+                    serve(data == _FORK)
+                except BaseException as error:
+                    os.write(2, f"magic: the worker ended by {type(error).__name__}\n".encode())
+                finally:
+                    os._exit(1)
+            for descriptor in descriptors:
+                close(descriptor)
 
-    def _become_forked_worker(self, descriptors: list[int]) -> NoReturn:
-        # Nothing may return from here into the template's loop.
-        try:
-            self._become_worker(descriptors, forked=True)
-        except BaseException as error:
-            os.write(2, f"magic: the worker ended by {type(error).__name__}\n".encode())
-        finally:
-            os._exit(1)
-
-    def _become_worker(self, descriptors: list[int], *, forked: bool) -> NoReturn:
-        signal(SIGCHLD, SIG_DFL)
-        # The object of the control channel stays, so that its end does not
-        # close descriptor 3 a second time.
-        _take_over(descriptors)
+    def _confine_worker(self) -> None:
         try:
             if self._heap_limit is not None:
                 _kernel.limit_heap(self._heap_limit)
@@ -244,7 +258,6 @@ class Template:
         except (_kernel.Unconfinable, OSError, ValueError) as error:
             os.write(2, f"magic: the worker cannot confine itself: {error}\n".encode())
             os._exit(1)
-        self._worker.run(forked=forked)
 
     def _on_child(self, _number: int, _frame: object) -> None:
         while True:
@@ -289,6 +302,11 @@ def _message_of(data: bytes, flags: int) -> dict[str, object] | None:
         return None
 
 
+def _is_order_to_serve(data: bytes, flags: int) -> bool:
+    message = _message_of(data, flags)
+    return message is not None and message.get("type") == "serve"
+
+
 def _descriptors_of(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     descriptors: list[int] = []
     for level, kind, payload in ancillary:
@@ -321,23 +339,16 @@ def _close(descriptors: list[int]) -> None:
             pass
 
 
-def _take_over(descriptors: list[int]) -> None:
-    """Puts channel, stdout and stderr onto 3, 1 and 2, and closes everything above."""
-    # A module may have closed low descriptors while it was imported, and the
-    # passed ones then lie where they would overwrite each other.
+def _out_of_the_way(descriptors: list[int]) -> list[int]:
+    """The same files under numbers that nothing will be put onto.
+
+    A module may have closed low descriptors while it was imported, and the
+    passed ones then lie where they would overwrite each other. Such a low one is
+    replaced by what is put onto it.
+    """
     moved = []
     for descriptor in descriptors:
         while descriptor <= CONTROL:
             descriptor = os.dup(descriptor)
         moved.append(descriptor)
-    if 0 in descriptors:
-        os.close(0)
-    # An open file has one set of flags and one position, so the template's own
-    # null would carry what one worker sets to all that come later.
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    channel, stdout, stderr = moved
-    os.dup2(channel, CONTROL, inheritable=False)
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    os.closerange(CONTROL + 1, _NO_DESCRIPTOR)
+    return moved
