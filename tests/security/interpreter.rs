@@ -50,7 +50,7 @@ fn the_environment_is_a_constant() {
     let (_, variables) = suite.report("all_variables", &json!({}));
     assert_eq!(
         variables,
-        "[('HOME', '/'), ('LANG', 'C.UTF-8'), ('MKL_NUM_THREADS', '1'), ('NUMEXPR_NUM_THREADS', '1'), ('OMP_NUM_THREADS', '1'), ('OPENBLAS_NUM_THREADS', '1'), ('PATH', '/nonexistent')]"
+        "[('HOME', '/'), ('LANG', 'C.UTF-8'), ('LD_BIND_NOW', '1'), ('MKL_NUM_THREADS', '1'), ('NUMEXPR_NUM_THREADS', '1'), ('OMP_NUM_THREADS', '1'), ('OPENBLAS_NUM_THREADS', '1'), ('PATH', '/nonexistent')]"
     );
 }
 
