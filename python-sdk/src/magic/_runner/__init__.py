@@ -16,6 +16,21 @@ __all__ = ["main"]
 
 def main() -> None:
     """Serves the control channel on descriptor 3 until it ends; never returns."""
+    # What the runner is made of: imported first, so that the runner's own objects lie side by side.
+    import gc
+    import json.scanner  # noqa: F401
+    import select  # noqa: F401
+
+    try:
+        import ctypes  # noqa: F401
+    except ImportError:
+        # The template says what that means, over its channel.
+        pass
+
+    from magic._runner._pools import fill
+
+    gc.collect()
+    fill()
     from magic._runner._template import Template
 
     Template().run()

@@ -40,6 +40,7 @@ from magic._runner._driver import close_generators
 from magic._runner._entry import Entry, LoadFailure, load
 from magic._runner._failure import MESSAGE_LIMIT, Author
 from magic._runner._fork_hooks import ForkHooks
+from magic._runner._pools import fill
 from magic._runner._worker import Worker, rehearse
 
 TYPE_CHECKING = False
@@ -172,6 +173,7 @@ class Template:
         signal(SIGCHLD, self._on_child if self._report_exits else SIG_IGN)
         _flush()
         gc.collect()
+        fill()
         gc.freeze()
         gc.disable()
 
