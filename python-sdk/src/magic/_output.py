@@ -8,10 +8,8 @@ walks on only into containers, which keeps it far cheaper than the encoding.
 
 from __future__ import annotations
 
-import re
-from json.encoder import JSONEncoder, c_make_encoder, encode_basestring  # type: ignore[attr-defined]
-
 from magic._errors import OutputError
+from magic._json import pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,23 +27,9 @@ _OUTPUT_NESTING = NESTING_LIMIT - 1
 _PLAIN = frozenset((str, int, bool, type(None), float))
 _STRING_ONLY = frozenset((str,))
 
-# Cycles are found by the check before; the encoder need not look again.
-_encoder = JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False, separators=(",", ":"))
-
-
-def _slowly(value: object, _level: int) -> tuple[str]:
-    return (_encoder.encode(value),)
-
-
-# JSONEncoder makes one of these for every value that it encodes.
-_pieces = (
-    c_make_encoder(None, _encoder.default, encode_basestring, None, ":", ",", False, False, False)
-    if c_make_encoder
-    else _slowly
-)
-
 # Nineteen digits are the fewest that may not fit into 64 bits.
-_MANY_DIGITS = re.compile("[0-9]{19}").search
+_MANY_DIGITS = b"0" * 19
+_DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else byte for byte in range(256))
 _SMALLEST = -(2**63)
 _LARGEST = 2**64 - 1
 
@@ -84,17 +68,18 @@ _ADVICE = {
 
 def encode_message(message: dict[str, object]) -> bytes:
     """One message of the runner's own making; lone surrogates become question marks."""
-    return "".join(_pieces(message, 0)).encode("utf-8", "replace")
+    return "".join(pieces(message, 0)).encode("utf-8", "replace")
 
 
 def encode_output(value: object) -> bytes:
     """The JSON text of a controller's result; raises OutputError with the path of the culprit."""
     try:
         _check(value, [], [])
-        text = "".join(_pieces(value, 0))
-        if _MANY_DIGITS(text):
+        # Cycles are found by the check before; the encoder need not look again.
+        text = "".join(pieces(value, 0)).encode("utf-8")
+        if _MANY_DIGITS in text.translate(_DIGITS_ALIKE):
             _refuse_wide_integers(value)
-        return text.encode("utf-8")
+        return text
     except (OutputError, MemoryError):
         raise
     except UnicodeEncodeError:

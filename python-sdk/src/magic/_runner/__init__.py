@@ -18,7 +18,6 @@ def main() -> None:
     """Serves the control channel on descriptor 3 until it ends; never returns."""
     # What the runner is made of: imported first, so that the runner's own objects lie side by side.
     import gc
-    import json.scanner  # noqa: F401
     import select  # noqa: F401
 
     try:

@@ -18,10 +18,9 @@ import os
 import select
 from _socket import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, socket
 from _thread import RLock, get_ident
-from json.decoder import JSONDecoder
-from json.scanner import make_scanner
 
 from magic._errors import MagicError, OutputError, error_from_answer
+from magic._json import parse
 from magic._output import FRAME_LIMIT, encode_message, encode_output
 
 TYPE_CHECKING = False
@@ -42,21 +41,10 @@ _KEPT = 1024 * 1024
 
 _NOW = MSG_DONTWAIT | MSG_NOSIGNAL
 
-_decoder = JSONDecoder()
-_scan = make_scanner(_decoder)  # type: ignore[arg-type,unused-ignore]
-
 
 def decode(payload: bytes | bytearray) -> dict[str, Any]:
     """One frame's object."""
-    text = payload.decode("utf-8")
-    # The decoder would look for blanks around the value, with two searches
-    # that find none in what the supervisor writes.
-    try:
-        message, end = _scan(text, 0)
-    except StopIteration:
-        end = -1
-    if end != len(text):
-        message = _decoder.decode(text)
+    message = parse(payload.decode("utf-8"))
     if not isinstance(message, dict):
         raise ValueError("a frame is not an object")
     return message

@@ -31,8 +31,8 @@ from _socket import (
     SOL_SOCKET,
     socket,
 )
-from json.encoder import JSONEncoder
 
+from magic._json import ascii_pieces
 from magic._log import safe_text
 from magic._runner import _kernel
 from magic._runner._channel import decode
@@ -67,8 +67,10 @@ _READ_ONLY = os.O_RDONLY
 
 _CUT = MSG_TRUNC | MSG_CTRUNC
 
-# ASCII only: a controller's message may hold half a surrogate pair.
-_encode = JSONEncoder(separators=(",", ":")).encode
+
+def _encode(message: object) -> str:
+    # ASCII only: a controller's message may hold half a surrogate pair.
+    return "".join(ascii_pieces(message, 0))
 
 
 class Template:
