@@ -22,6 +22,8 @@ _LARGEST = 512
 _STEP = 16
 # The fewest bytes of a bytes object, which is what the places are filled with.
 _BYTES_HEADER = bytes.__basicsize__
+#: Places in a row by which a new pool is recognized.
+_ROW = 4
 #: Places of one size that are filled at most.
 _MOST = 4096
 
@@ -33,9 +35,12 @@ def fill() -> None:
     # Largest first: there a heap of another kind is recognized after the fewest objects.
     for size in range(_LARGEST, _BYTES_HEADER, -_STEP):
         filling = []
+        row = 0
         for _ in range(_MOST):
             filling.append(bytes(size - _BYTES_HEADER))
-            if id(filling[-1]) % _POOL_BYTES == _HEADER_BYTES:
+            # A new pool gives its places in order; in one that is in use the first may be free as well.
+            row = row + 1 if id(filling[-1]) % _POOL_BYTES == _HEADER_BYTES + row * size else 0
+            if row == _ROW:
                 break
         else:
             return
