@@ -20,8 +20,10 @@ use tokio_util::task::TaskTracker;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A process that has not ended so long after its SIGKILL is ended with its
-/// whole group, of which it may have used up the processor time.
-const ALONE: Duration = Duration::from_millis(5);
+/// whole group, of which it may have used up the processor time. Longer than a
+/// busy host takes to give a process the moment that it needs to end: the other
+/// way costs more, and would come just when there is the least time for it.
+const ALONE: Duration = Duration::from_millis(50);
 /// How often, and after which pauses, a group is looked at that may be empty.
 const LOOKS: usize = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
