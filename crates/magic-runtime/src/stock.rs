@@ -23,6 +23,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+/// For so long a version that was just loaded is kept ready for its first
+/// request. One that nobody asks for is then as cheap as one that nobody has
+/// asked for in a long time: it has no process.
+const FRESH: Duration = Duration::from_secs(30);
+
 /// A handle on the stock; dropping it ends the keeper, the template and every
 /// worker that waits.
 #[derive(Debug)]
@@ -56,7 +61,10 @@ struct Shared {
 struct State {
     ready: VecDeque<Worker>,
     waiting: VecDeque<oneshot::Sender<Result<Worker, Failure>>>,
-    last_taken: Instant,
+    /// When somebody last wanted a worker.
+    last_taken: Option<Instant>,
+    /// Until when it is kept ready although nobody has asked yet.
+    fresh_until: Instant,
     /// Set when a worker died of a signal that suggests a damaged process.
     suspicious: bool,
     closed: bool,
@@ -73,7 +81,12 @@ impl Stock {
             state: Mutex::new(State {
                 ready: VecDeque::new(),
                 waiting: VecDeque::new(),
-                last_taken: Instant::now(),
+                last_taken: None,
+                fresh_until: match &template {
+                    Some(_) => Instant::now() + FRESH,
+                    // Nobody waits for it, so it is started when somebody does.
+                    None => Instant::now(),
+                },
                 suspicious: false,
                 closed: false,
             }),
@@ -105,7 +118,7 @@ impl Stock {
     pub(crate) async fn take(&self, patience: Duration) -> Result<Worker, Failure> {
         let receiver = {
             let mut state = self.shared.lock();
-            state.last_taken = Instant::now();
+            state.last_taken = Some(Instant::now());
             while let Some(worker) = state.ready.pop_front() {
                 // A worker may have been killed while it waited, by a template
                 // that ended for example.
@@ -161,6 +174,16 @@ impl Drop for Stock {
         // Outside the lock, since dropping a worker runs code of its own.
         drop((ready, waiting));
         self.shared.wake.notify_one();
+    }
+}
+
+impl State {
+    /// Whether nobody has asked for so long that nothing is kept ready.
+    fn is_idle(&self, patience: Duration) -> bool {
+        match self.last_taken {
+            Some(taken) => taken.elapsed() > patience,
+            None => Instant::now() >= self.fresh_until,
+        }
     }
 }
 

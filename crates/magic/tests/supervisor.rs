@@ -2,9 +2,13 @@
 
 use serde_json::json;
 
+use std::time::Instant;
+
+use rustix::process::Signal;
+
 use crate::command::{magic, run};
 use crate::folder::{ANY, Folder};
-use crate::server::Server;
+use crate::server::{DEADLINE, Server};
 
 /// Without a supervisor, the commands that need one say what to type.
 #[test]
@@ -191,4 +195,26 @@ fn doctor() {
     }
     let without = run(&folder, &["doctor", "--python", "/nowhere/python3"]).with_status(1);
     assert!(without.stdout.contains("not healthy"), "{without:?}");
+}
+
+/// After a restart a version costs no process until somebody asks for it; one that is asked has a template.
+#[test]
+fn who_is_not_asked_has_no_process() {
+    let folder = Folder::new();
+    for name in ["One", "Two", "Three"] {
+        folder.controller(name, ANY, "return {}");
+    }
+    let start = || Server::start(&folder, &["serve", "--json", "--listen", "127.0.0.1:0"]);
+    let mut server = start();
+    server.signal(Signal::TERM);
+    server.wait();
+    let server = start();
+    for (asked, name) in ["One", "Two"].into_iter().enumerate() {
+        let answer = server.execute_with_first_key(&folder, name);
+        assert_eq!(answer.status, 200);
+        let until = Instant::now() + DEADLINE;
+        while server.children() != asked + 1 {
+            assert!(Instant::now() < until, "{} templates", server.children());
+        }
+    }
 }

@@ -103,10 +103,13 @@ impl Keeper {
                 .store(has_template, Ordering::Relaxed);
             let shared = self.shared.clone();
             let next_look = self.until_next_look(wanted);
+            // Without a template and without demand there is nothing to look after, and a thousand
+            // versions that nobody asks for are a thousand tasks that sleep.
+            let looks = wanted > 0 || self.template.is_some() || !self.preparing.is_empty();
             tokio::select! {
                 Some(prepared) = self.preparing.next(), if !self.preparing.is_empty() => self.settle(prepared),
                 () = shared.wake.notified() => {}
-                () = tokio::time::sleep(next_look) => {}
+                () = tokio::time::sleep(next_look), if looks => {}
             }
             self.look_after_template();
         }
@@ -145,8 +148,7 @@ impl Keeper {
         // Who has gone away is forgotten here: where no worker ever becomes
         // ready, nobody else would.
         state.waiting.retain(|waiter| !waiter.is_closed());
-        let idle = state.last_taken.elapsed() > self.launcher.limits.idle_template;
-        let stock = if idle {
+        let stock = if state.is_idle(self.launcher.limits.idle_template) {
             0
         } else {
             self.launcher.limits.stock as usize
@@ -289,7 +291,7 @@ impl Keeper {
             }
             (
                 suspicious,
-                state.last_taken.elapsed() > self.launcher.limits.idle_template,
+                state.is_idle(self.launcher.limits.idle_template),
             )
         };
         let old = template.started.elapsed() > self.launcher.limits.template_age;
