@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 
 HERE = pathlib.Path(__file__).resolve().parent
 CORES = os.cpu_count() or 1
@@ -18,6 +22,38 @@ HEADERS = {"Content-Type": "application/json", "X-API-Key": KEY}
 
 Figures = dict[str, float]
 Spread = tuple[float, float, float]
+
+
+def write_demo(controllers: pathlib.Path) -> None:
+    """Puts the DemoController below a folder of controllers."""
+    demo = HERE.parent / "controllers/demo_controller"
+    (controllers / "demo_controller").mkdir()
+    for name in ("controller.py", "demo_controller.contract.yaml"):
+        (controllers / "demo_controller" / name).write_bytes((demo / name).read_bytes())
+
+
+@contextlib.contextmanager
+def serving(magic: str, controllers: pathlib.Path, data: pathlib.Path | None = None) -> Iterator[tuple[str, int]]:
+    """Serves a folder of controllers as in production; yields address and process."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [magic, "--json", "--data-dir", str(data or f"{folder}/data"), "--socket", f"{folder}/socket", "serve"]
+        server = subprocess.Popen(
+            [*command, "--listen", "127.0.0.1:0", str(controllers)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "RUST_LOG": "warn", "ADMIN_API_KEY": KEY},
+        )
+        assert server.stdout is not None
+        try:
+            for line in server.stdout:
+                event = json.loads(line)
+                if event["event"] == "listening":
+                    yield event["url"], server.pid
+                    return
+            sys.exit("the server did not start; try: magic doctor")
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait()
 
 
 def over_http(url: str, controller: str, connections: int, seconds: int) -> Figures:

@@ -6,9 +6,7 @@ import argparse
 import contextlib
 import http.client
 import json
-import os
 import pathlib
-import signal
 import socket
 import statistics
 import subprocess
@@ -19,7 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
-from figures import CORES, HEADERS, HERE, KEY, Figures, keep, over_http, show, summarize
+from figures import CORES, HEADERS, HERE, Figures, keep, over_http, serving, show, summarize, write_demo
 
 TIMEOUT_MS = 200
 PATIENCE_SECONDS = 60
@@ -47,32 +45,13 @@ resources: {{timeout: {TIMEOUT_MS}ms}}
 def serve(magic: str) -> Iterator[tuple[str, int]]:
     """Serves the DemoController and one that never answers; yields address and process."""
     with tempfile.TemporaryDirectory() as folder:
-        controllers = pathlib.Path(folder, "controllers")
+        controllers = pathlib.Path(folder)
         (controllers / "loop").mkdir(parents=True)
         (controllers / "loop/controller.py").write_text(LOOP)
         (controllers / "loop/contract.yaml").write_text(LOOP_CONTRACT)
-        demo = HERE.parent / "controllers/demo_controller"
-        (controllers / "demo_controller").mkdir()
-        for name in ("controller.py", "demo_controller.contract.yaml"):
-            (controllers / "demo_controller" / name).write_bytes((demo / name).read_bytes())
-        command = [magic, "--json", "--data-dir", f"{folder}/data", "--socket", f"{folder}/socket", "serve"]
-        server = subprocess.Popen(
-            [*command, "--listen", "127.0.0.1:0", str(controllers)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "RUST_LOG": "warn", "ADMIN_API_KEY": KEY},
-        )
-        assert server.stdout is not None
-        try:
-            for line in server.stdout:
-                event = json.loads(line)
-                if event["event"] == "listening":
-                    yield event["url"], server.pid
-                    return
-            sys.exit("the server did not start; try: magic doctor")
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait()
+        write_demo(controllers)
+        with serving(magic, controllers) as served:
+            yield served
 
 
 @contextlib.contextmanager
