@@ -199,11 +199,13 @@ def paced(url: str, controller: str, requests: int, body: bytes = BODY) -> Figur
 
 
 def first_answers(magic: str) -> Figures:
-    """The first request of a controller: its template has to be started."""
-    with tempfile.TemporaryDirectory() as folder:
+    """The first request of a controller after a restart: its template has to be started."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as data:
         for number in range(COLD):
             write(pathlib.Path(folder), f"Cold{number}")
-        with serving(magic, pathlib.Path(folder)) as (url, _):
+        with serving(magic, pathlib.Path(folder), pathlib.Path(data)):
+            pass
+        with serving(magic, pathlib.Path(folder), pathlib.Path(data)) as (url, _):
             return percentiles([Client(url).answered(f"Cold{number}") for number in range(COLD)])
 
 
@@ -213,7 +215,7 @@ def deploys(magic: str, url: str, folder: pathlib.Path, times: int) -> Figures:
     for number in range(times):
         own = write(folder, "Deployed", version=f"1.0.{number}")
         started = time.perf_counter()
-        command = [magic, "--server", url, "deploy", str(own)]
+        command = [magic, "deploy", "--url", url, str(own)]
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "MAGIC_API_KEY": KEY})
         Client(url).answered("Deployed")
         taken.append((time.perf_counter() - started) * 1000)
