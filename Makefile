@@ -9,7 +9,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV := target/venv
 
-.PHONY: help run build test test-rust test-python lint deny bench fuzz dist test-dist test-vm preflight test-tools
+.PHONY: help run build test test-rust test-python lint deny bench fuzz dist test-dist test-vm test-docker preflight test-tools
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,3 +60,6 @@ test-dist: dist ## Install what dist/ holds and use it
 
 test-vm: dist ## Run the service under systemd and cgroup version 2, in a virtual machine
 	tests/vm/run
+
+test-docker: build ## Build the image and run deploy/docker/compose.yaml, with a dockerd of its own (root)
+	tests/docker/run
