@@ -52,6 +52,33 @@ fn an_undeclared_capability() {
     assert_eq!(shown.stdout, "controllers/reader: 1 problem\n");
 }
 
+/// The runtime receives the messages that start a controller, so `queue:subscribe` is used by a trigger; without one it is not.
+#[test]
+fn a_trigger_uses_its_queue() {
+    let folder = Folder::new();
+    let contract = format!("{ANY}capabilities:\n  - queue:subscribe: {{ queues: [orders] }}\n");
+    folder.controller("Idle", &contract, "return {}");
+    let started = format!("{contract}triggers: [{{ queue: orders }}]\n");
+    folder.controller("Started", &started, "return {}");
+    let (_, warnings) = checked(&folder, "idle", 0);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let (_, warnings) = checked(&folder, "started", 0);
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+/// Every method that the SDK's client has is one that the check knows.
+#[test]
+fn every_method_of_the_http_client() {
+    let folder = Folder::new();
+    let contract = format!("{ANY}capabilities:\n  - http:egress: {{ allow: [example.org] }}\n");
+    for method in ["get", "post", "put", "patch", "delete", "head", "options"] {
+        let body = format!("await self.http.{method}('https://example.org/')\nreturn {{}}");
+        folder.controller("Caller", &contract, &body);
+        let (problems, _) = checked(&folder, "caller", 0);
+        assert!(problems.is_empty(), "{method}: {problems:?}");
+    }
+}
+
 /// What is declared and used is fine; what is declared and not used is a warning; a client that is handed on counts as used.
 #[test]
 fn declared_capabilities() {

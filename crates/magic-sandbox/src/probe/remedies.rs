@@ -7,6 +7,13 @@ use crate::protocol::{JailFailure, Step};
 
 /// What to do when no control group may be divided.
 pub(crate) fn control_groups() -> String {
+    if in_container() {
+        return "This container may not write its own control group, on cgroup version 2: give it a writable \
+                one (Docker 28: `--security-opt writable-cgroups=true`; podman: `--security-opt \
+                unmask=/sys/fs/cgroup`; containerd 2.1: `cgroup_writable = true` in a runtime class), or let \
+                the policy say `cgroup_limits: best_effort` under `layers`."
+            .to_owned();
+    }
     let user = rustix::process::geteuid();
     let own_manager = format!("/run/user/{}/systemd/private", user.as_raw());
     let line = if user.is_root() {
@@ -25,6 +32,14 @@ pub(crate) fn control_groups() -> String {
          memory pids` in the service's unit file. On a host with version 1 control groups run the \
          service as root."
     )
+}
+
+/// Whether an engine says that this is one of its containers: Docker and podman by a file, Kubernetes by a variable.
+fn in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"]
+        .iter()
+        .any(|file| Path::new(file).exists())
+        || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
 /// What to do about user namespaces that this host refuses.

@@ -86,7 +86,9 @@ pub(super) fn unused(contract: &Contract, used: &Used, program: File<'_>) -> Vec
         .map(Capability::kind)
         .filter(|kind| {
             let client = client_of(*kind);
-            !used.kinds.contains(kind.as_str()) && !used.clients.contains(client)
+            // The runtime itself receives what starts the controller.
+            let triggers = *kind == CapabilityKind::QueueSubscribe && !contract.triggers.is_empty();
+            !triggers && !used.kinds.contains(kind.as_str()) && !used.clients.contains(client)
         })
         .map(|kind| {
             program
@@ -122,6 +124,7 @@ const METHODS: &[(&str, &str, CapabilityKind)] = &[
     ("http", "patch", CapabilityKind::HttpEgress),
     ("http", "delete", CapabilityKind::HttpEgress),
     ("http", "head", CapabilityKind::HttpEgress),
+    ("http", "options", CapabilityKind::HttpEgress),
     ("http", "request", CapabilityKind::HttpEgress),
     ("secrets", "get", CapabilityKind::SecretsRead),
     ("cache", "get", CapabilityKind::CacheRead),
