@@ -11,7 +11,6 @@ mod killed;
 mod moving;
 mod nodes;
 mod outside;
-mod readme;
 mod service;
 mod switching;
 mod uploads;

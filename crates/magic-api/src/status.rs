@@ -36,3 +36,6 @@ pub(crate) fn status_of(code: ErrorCode) -> StatusCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

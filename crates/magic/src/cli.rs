@@ -113,7 +113,7 @@ enum Command {
     Schema(schema::Command),
     /// Print what completes this command in a shell
     Completions(completions::Arguments),
-    /// Write the manual pages
+    /// Write the manual pages, or print the one for language models
     Manual(manual::Arguments),
 }
 
