@@ -1,6 +1,7 @@
 //! `magic audit`: what it shows, what it verifies, and how it ends.
 
 use magic_store::{AuditLog, AuditOptions, Decision, Kind, Record};
+use serde_json::Value;
 
 use crate::command::run;
 use crate::folder::Folder;
@@ -97,7 +98,7 @@ fn listing() {
 fn exporting() {
     let folder = logged();
     let lines = run(&folder, &["audit", "export"]).with_status(0);
-    let first: serde_json::Value =
+    let first: Value =
         serde_json::from_str(lines.stdout.lines().next().expect("a line")).expect("JSON");
     assert_eq!(
         (&first["seq"], &first["kind"]),
@@ -209,6 +210,42 @@ fn heads_and_keys() {
         &["audit", "verify", "--public-key", "kept/nothing"],
     );
     wrong.with_status(2);
+}
+
+/// The logs of several nodes in one call, which fails if one of them does and says of each what it found.
+#[test]
+fn several_logs_in_one_call() {
+    let (one, other) = (logged(), logged());
+    let data = |folder: &Folder| {
+        let data = folder.path().join("data");
+        data.to_str().expect("UTF-8").to_owned()
+    };
+    let (first, second) = (data(&one), data(&other));
+    let elsewhere = Folder::new();
+    let verify = |more: &[&str]| run(&elsewhere, &[&["audit", "verify"], more].concat());
+    let both = [first.as_str(), &second, "--json"];
+    let verdicts = |printed: &Value| {
+        let logs = printed["logs"].as_array().expect("a list").iter();
+        logs.map(|log| log["valid"].as_bool()).collect::<Vec<_>>()
+    };
+    let good = verify(&both).with_status(0).json();
+    assert_eq!(good["valid"], true, "{good}");
+    assert_eq!(verdicts(&good), [Some(true), Some(true)]);
+    // One alone is told as a log is told without naming it.
+    let alone = verify(&[&first, "--json"]).with_status(0).json();
+    assert_eq!(alone, good["logs"][0]);
+
+    edit(&other, |text| text.replacen("\"kind\"", "\"kinds\"", 1));
+    let bad = verify(&both).with_status(1).json();
+    assert_eq!(bad["valid"], false, "{bad}");
+    assert_eq!(verdicts(&bad), [Some(true), Some(false)]);
+    let bad = verify(&[&second, &first]).with_status(1);
+    assert!(bad.stdout.contains("first bad record"), "{bad:?}");
+    assert!(bad.stdout.contains("verified:"), "{bad:?}");
+    assert!(bad.stderr.contains(&second), "it says which: {bad:?}");
+    // A head belongs to one log, and a folder without a log is no log that is whole.
+    verify(&[&first, "--head", "head.json"]).with_status(2);
+    verify(&[&first, elsewhere.path().to_str().expect("UTF-8")]).with_status(2);
 }
 
 /// Where there is no log: nothing to list, nothing to verify, and a removed log is not an empty one.

@@ -3,13 +3,18 @@
 //! The head is asked for unless somebody says that there is none, because without it a log that was cut off looks whole. The
 //! public key beside the log proves only that log and key belong together; whoever may have replaced both needs to be caught
 //! with a copy of the key, so the answer always says which key it was.
+//!
+//! Nodes that share a state each have a log of their own. Their data folders, or copies of them, can be named in one call, which
+//! fails if any of them does.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 use magic_store::state::State;
-use magic_store::{AuditPublicKey, AuditVerifyError, ShownHead, Verified, verify_audit_against};
-use serde_json::json;
+use magic_store::{
+    AuditPlaces, AuditPublicKey, AuditVerifyError, ShownHead, Verified, verify_audit_against,
+};
+use serde_json::{Value, json};
 
 use super::LogArguments;
 use crate::cli::Ended;
@@ -20,6 +25,9 @@ use crate::terminal::escaped;
 /// The arguments of `magic audit verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// Data folders of nodes, or copies of them, instead of the one of the settings; each is held against the head and the key in it
+    #[arg(value_name = "DATA", conflicts_with_all = ["log", "head", "public_key"])]
+    nodes: Vec<PathBuf>,
     #[command(flatten)]
     log: LogArguments,
     /// The head that the log must reach, instead of the one in the data folder
@@ -41,33 +49,74 @@ pub(super) fn run(
     settings: &Settings,
     output: Output,
 ) -> anyhow::Result<Ended> {
-    let places = arguments.log.places(settings)?;
-    let public_key = arguments
-        .public_key
-        .as_ref()
-        .unwrap_or(&places.public_key_file);
-    let head = arguments.head.as_ref().unwrap_or(&places.head_file);
-    let key = AuditPublicKey::read(public_key)?;
-    let head = (!arguments.no_head).then_some(head.as_path());
+    let all_places = match arguments.nodes.as_slice() {
+        [] => vec![arguments.log.places(settings)?],
+        folders => folders
+            .iter()
+            .map(|folder| {
+                AuditPlaces::found_below(folder)
+                    .with_context(|| {
+                        format!("cannot look for the audit log in {}", folder.display())
+                    })?
+                    .with_context(|| format!("there is no audit log in {}", folder.display()))
+            })
+            .collect::<anyhow::Result<_>>()?,
+    };
     let shown = if arguments.heads {
         shown_heads(settings)?
     } else {
         Vec::new()
     };
-    match verify_audit_against(&places.directory, head, &key, &shown) {
-        Ok(verified) => {
-            if arguments.heads {
-                compare(&verified, &shown, output);
+    let mut nodes = Vec::new();
+    let mut told = Vec::new();
+    let mut ended = Ended::Done;
+    for places in &all_places {
+        let public_key = arguments
+            .public_key
+            .as_ref()
+            .unwrap_or(&places.public_key_file);
+        let head = arguments.head.as_ref().unwrap_or(&places.head_file);
+        let key = AuditPublicKey::read(public_key)?;
+        let head = (!arguments.no_head).then_some(head.as_path());
+        match verify_audit_against(&places.directory, head, &key, &shown) {
+            Ok(verified) => {
+                if arguments.heads {
+                    compare(&verified, output);
+                }
+                told.push(report(
+                    &verified,
+                    &key,
+                    arguments.public_key.is_some(),
+                    output,
+                )?);
+                nodes.push(verified.node);
             }
-            report(&verified, &key, arguments.public_key.is_some(), output)?;
-            Ok(Ended::Done)
+            Err(error) if error.is_about_the_log() => {
+                if arguments.nodes.len() > 1 {
+                    let folder = places.directory.display().to_string();
+                    output.talk(&format!("in {}:", escaped(&folder)));
+                }
+                told.push(refuse(&error, &key, output)?);
+                ended = Ended::Refused;
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) if error.is_about_the_log() => {
-            refuse(&error, &key, output)?;
-            Ok(Ended::Refused)
-        }
-        Err(error) => Err(error.into()),
     }
+    if output.is_json() {
+        // One log is told as it is, and several as a list.
+        match <[Value; 1]>::try_from(told) {
+            Ok([one]) => output.json(&one)?,
+            Err(told) => output.json(&json!({"valid": ended == Ended::Done, "logs": told}))?,
+        }
+    }
+    for other in shown.iter().filter(|shown| !nodes.contains(&shown.node)) {
+        output.talk(&format!(
+            "not verified here: the log of {}, which the state was shown up to {}",
+            escaped(&other.node),
+            other.sequence
+        ));
+    }
+    Ok(ended)
 }
 
 /// Where the logs of all nodes ended when they told so last.
@@ -96,8 +145,8 @@ fn shown_heads(settings: &Settings) -> anyhow::Result<Vec<ShownHead>> {
         .collect())
 }
 
-/// Says what the state was shown, of this log and of others.
-fn compare(verified: &Verified, shown: &[ShownHead], output: Output) {
+/// Says what the state was shown of this log.
+fn compare(verified: &Verified, output: Output) {
     match verified.seen {
         Some(seen) => output.talk(&format!(
             "the same as the runtime's state was shown, which is up to {seen}"
@@ -107,25 +156,18 @@ fn compare(verified: &Verified, shown: &[ShownHead], output: Output) {
             escaped(&verified.node)
         )),
     }
-    for other in shown.iter().filter(|shown| shown.node != verified.node) {
-        output.talk(&format!(
-            "not verified here: the log of {}, which the state was shown up to {}",
-            escaped(&other.node),
-            other.sequence
-        ));
-    }
 }
 
+/// Tells a reader about a log that is whole, and gives what a program is told.
 fn report(
     verified: &Verified,
     key: &AuditPublicKey,
     pinned: bool,
     output: Output,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Value> {
+    let told = json!({"valid": true, "key": key.to_string(), "verified": verified});
     if output.is_json() {
-        return output.json(&json!({
-            "valid": true, "key": key.to_string(), "verified": verified,
-        }));
+        return Ok(told);
     }
     output.data(&format!(
         "verified: {} records and {} checkpoints of {}, up to {} with hash {}",
@@ -154,18 +196,20 @@ fn report(
             "whoever replaces the log can replace the key beside it: compare it, or name a copy that you kept with --public-key FILE",
         );
     }
-    Ok(())
+    Ok(told)
 }
 
-fn refuse(error: &AuditVerifyError, key: &AuditPublicKey, output: Output) -> anyhow::Result<()> {
+/// The same for a log that is not.
+fn refuse(error: &AuditVerifyError, key: &AuditPublicKey, output: Output) -> anyhow::Result<Value> {
     let bad = match error {
         AuditVerifyError::Bad(bad) => Some(bad),
         _ => None,
     };
+    let told = json!({
+        "valid": false, "key": key.to_string(), "error": error.to_string(), "first_bad": bad,
+    });
     if output.is_json() {
-        return output.json(&json!({
-            "valid": false, "key": key.to_string(), "error": error.to_string(), "first_bad": bad,
-        }));
+        return Ok(told);
     }
     match bad {
         Some(bad) => {
@@ -190,5 +234,5 @@ fn refuse(error: &AuditVerifyError, key: &AuditPublicKey, output: Output) -> any
             }
         }
     }
-    Ok(())
+    Ok(told)
 }
