@@ -37,7 +37,7 @@ const BOUNDS: Bounds = Bounds {
 const PROGRAM: &str = "controller.py";
 
 /// A controller's files, read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Bundle {
     /// Path relative to the folder, with `/`, to content.
     files: BTreeMap<String, Vec<u8>>,

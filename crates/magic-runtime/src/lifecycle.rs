@@ -102,11 +102,8 @@ impl Lifecycle {
 
     /// What the state says of one controller; `None` if it serves nothing of it.
     async fn row(&self, name: &str) -> Result<Option<state::Deployment>, Failure> {
-        let snapshot = self.state.snapshot().await;
-        let rows = snapshot
-            .map_err(|error| refusal::of_state(&error))?
-            .deployments;
-        Ok(rows.into_iter().find(|row| row.controller == name))
+        let row = self.state.deployment(name).await;
+        row.map_err(|error| refusal::of_state(&error))
     }
 
     fn troubles(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {

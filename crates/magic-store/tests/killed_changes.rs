@@ -17,7 +17,8 @@ use std::process::{Command, Stdio};
 
 use magic_contract::DatabaseUrl;
 use magic_store::state::{
-    Deployment, DeploymentError, EventKind, NewVersion, Placement, State, StateError, StateOptions,
+    Deployment, DeploymentError, EventKind, NewVersion, Outcome, Placement, State, StateError,
+    StateOptions,
 };
 
 use disk::Disk;
@@ -105,10 +106,10 @@ fn fail_syncs(url: &str) {
             new(&state, "A", "1.0.0").await,
             new(&state, "A", "2.0.0").await,
         );
-        let done = state.deploy(&one, Placement::Active).await;
+        let done = deploy(&state, &one, Placement::Active).await;
         assert!(done.expect("a sound disk").changed);
         std::fs::write(&mark, "state.db").expect("our own file");
-        let failed = state.deploy(&two, Placement::Active).await;
+        let failed = deploy(&state, &two, Placement::Active).await;
         assert!(
             matches!(
                 &failed,
@@ -118,9 +119,10 @@ fn fail_syncs(url: &str) {
         );
         // The disk seems to work again, and nothing is built on it all the same.
         std::fs::remove_file(&mark).expect("our own file");
+        let seen = state.deployment("A").await.expect("what was there");
         for refused in [
-            state.deploy(&two, Placement::Active).await,
-            state.delete("A", "ada", None).await,
+            deploy(&state, &two, Placement::Active).await,
+            state.delete("A", seen.as_ref(), "ada", None).await,
         ] {
             assert!(
                 matches!(
@@ -134,7 +136,7 @@ fn fail_syncs(url: &str) {
         assert_eq!(snapshot.deployments.len(), 1);
         state.close().await;
         let state = open(url).await;
-        assert!(state.deploy(&two, Placement::Active).await.is_ok());
+        assert!(deploy(&state, &two, Placement::Active).await.is_ok());
     });
 }
 
@@ -199,15 +201,17 @@ fn act(job: &str) {
         let state = open(url).await;
         for version in ["1.0.0", "2.0.0"] {
             let new = new(&state, controller, version).await;
-            let done = state.deploy(&new, Placement::Active).await;
+            let done = deploy(&state, &new, Placement::Active).await;
             done.expect("an earlier change");
         }
         let third = new(&state, controller, "3.0.0").await;
+        let seen = state.deployment(controller).await.expect("a whole state");
+        let seen = seen.as_ref();
         std::fs::File::create(&armed).expect("our own file");
         let done = match change {
-            "deploy" => state.deploy(&third, Placement::Active).await,
-            "rollback" => state.roll_back(controller, None, "ada", None).await,
-            _ => state.delete(controller, "ada", None).await,
+            "deploy" => state.deploy(&third, Placement::Active, seen).await,
+            "rollback" => state.roll_back(controller, None, seen, "ada", None).await,
+            _ => state.delete(controller, seen, "ada", None).await,
         };
         std::fs::remove_file(&armed).expect("our own file");
         assert!(done.expect("the change").changed);
@@ -215,12 +219,22 @@ fn act(job: &str) {
     });
 }
 
+/// Deploys on what there is.
+async fn deploy(
+    state: &State,
+    new: &NewVersion,
+    placement: Placement,
+) -> Result<Outcome, DeploymentError> {
+    let seen = state.deployment(&new.controller).await?;
+    state.deploy(new, placement, seen.as_ref()).await
+}
+
 /// Whether the change was made. All that it consists of must say the same.
 fn look(url: &str, controller: &str, change: &str) -> bool {
     runtime().block_on(async {
         let state = open(url).await;
         // What takes its turn waits for whatever the dead process left to the server.
-        let refused = state.delete("Nobody", "ada", None).await;
+        let refused = state.delete("Nobody", None, "ada", None).await;
         assert!(matches!(
             refused,
             Err(DeploymentError::NoSuchController { .. })

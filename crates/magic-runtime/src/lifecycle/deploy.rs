@@ -13,7 +13,7 @@ use crate::runtime::Shared;
 use crate::version::Version;
 use magic_contract::{Contract, ErrorCode, Failure, Reason};
 use magic_store::state::{
-    CanaryShare, DeploymentError, NewVersion, Placement, StoredVersion, bundle_digest,
+    self, CanaryShare, DeploymentError, NewVersion, Placement, StoredVersion, bundle_digest,
 };
 use magic_store::{Kind, Record};
 use serde::Serialize;
@@ -86,6 +86,10 @@ pub(crate) async fn deploy(shared: &Arc<Shared>, order: DeployOrder) -> Result<D
     task.await.unwrap_or_else(|error| Err(cut_short(&error)))
 }
 
+/// How many nodes may start at once with folders that differ: each looks again as
+/// often as others were faster, because a folder says the same whatever is there.
+const NODES_THAT_START: u32 = 16;
+
 /// Deploys what a node's own folder brings along, unless that version was
 /// deployed before: who rolled it back or deleted it meant it, and a restart is
 /// no reason to undo that.
@@ -95,15 +99,25 @@ pub(crate) async fn introduce(
     actor: Actor,
 ) -> Result<Deployed, Failure> {
     let lifecycle = super::of(shared)?;
-    let Some(stored) = known(lifecycle, &bundle).await? else {
+    let mut bundle = bundle;
+    let mut rounds = NODES_THAT_START;
+    let stored = loop {
+        if let Some(stored) = known(lifecycle, &bundle).await? {
+            break stored;
+        }
+        rounds -= 1;
+        let again = (rounds > 0).then(|| bundle.clone());
         let order = DeployOrder {
             bundle,
             share: Share::All,
             allow_breaking: false,
-            actor,
+            actor: actor.clone(),
             progress: None,
         };
-        return deploy(shared, order).await;
+        match (deploy(shared, order).await, again) {
+            (Err(failure), Some(same)) if refusal::is_overtaken(&failure) => bundle = same,
+            (done, _) => return done,
+        }
     };
     let (bundle, packed) = pack(bundle).await?;
     as_stored(lifecycle, &stored, &bundle, packed).await?;
@@ -160,8 +174,10 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
         Some(stored) => as_stored(lifecycle, &stored, &bundle, packed).await?,
         None => packed,
     };
-    if !allow_breaking {
-        refuse_breaking(lifecycle, &bundle).await?;
+    // What is compared here is what the commit replaces, or there is none.
+    let seen = lifecycle.row(&name).await?;
+    if let (false, Some(standing)) = (allow_breaking, &seen) {
+        refuse_breaking(lifecycle, standing, &bundle).await?;
     }
     let source = Source::Bundle(bundle);
     let version = Arc::new(trial::prepare(shared, source, Under::PolicyAndPackages).await?);
@@ -201,7 +217,7 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
     };
     lifecycle.prepared().insert(prepared.clone(), deployment);
     let committed = match lifecycle.state.put_bundle(&packed).await {
-        Ok(_) => lifecycle.state.deploy(&new, placement).await,
+        Ok(_) => lifecycle.state.deploy(&new, placement, seen.as_ref()).await,
         Err(error) => Err(DeploymentError::State(error)),
     };
     let outcome = match committed {
@@ -298,15 +314,15 @@ async fn as_stored(
     })
 }
 
-/// Compares with the version that is active now.
-async fn refuse_breaking(lifecycle: &Lifecycle, bundle: &Bundle) -> Result<(), Failure> {
-    let name = bundle.contract().name.as_str();
-    let Some(standing) = lifecycle.row(name).await? else {
-        return Ok(());
-    };
+/// Compares with the version that is active.
+async fn refuse_breaking(
+    lifecycle: &Lifecycle,
+    standing: &state::Deployment,
+    bundle: &Bundle,
+) -> Result<(), Failure> {
     let (_, text) = lifecycle
         .state
-        .version(name, &standing.active.version)
+        .version(&standing.controller, &standing.active.version)
         .await
         .map_err(|error| refusal::of_deployment(&error))?;
     // It was a contract once; a later program that reads it otherwise does not

@@ -3,7 +3,7 @@
 use super::Lifecycle;
 use magic_contract::{ErrorCode, Failure, Reason};
 use magic_store::Record;
-use magic_store::state::{BundleError, DeploymentError, StateError};
+use magic_store::state::{BundleError, DeploymentError, Event, StateError};
 use serde_json::json;
 
 /// There is no state at all.
@@ -79,6 +79,9 @@ pub(super) fn of_deployment(error: &DeploymentError) -> Failure {
             Failure::new(ErrorCode::UnknownController, error.to_string())
                 .with_detail("deployed", json!(there))
         }
+        DeploymentError::Overtaken { active, by, .. } => {
+            overtaken(error, active.as_deref(), by.as_deref())
+        }
         DeploymentError::VersionConflict { .. }
         | DeploymentError::InvalidShare
         | DeploymentError::CannotMove { .. } => {
@@ -91,6 +94,30 @@ pub(super) fn of_deployment(error: &DeploymentError) -> Failure {
         .with_reason(Reason::Store)
         .with_internal(error.to_string()),
     }
+}
+
+/// Somebody else was faster, on this node or another. It may be asked for again,
+/// which decides on what they made of it.
+fn overtaken(error: &DeploymentError, active: Option<&str>, by: Option<&Event>) -> Failure {
+    let failure = Failure::new(ErrorCode::VersionConflict, error.to_string())
+        .with_detail("retriable", json!(true))
+        .with_detail("active", json!(active));
+    match by {
+        Some(event) => failure.with_detail(
+            "overtaken_by",
+            json!({
+                "event": event.kind.name(),
+                "version": event.version,
+                "by": event.by,
+            }),
+        ),
+        None => failure,
+    }
+}
+
+/// Whether a failure is that somebody else was faster.
+pub(super) fn is_overtaken(failure: &Failure) -> bool {
+    failure.code == ErrorCode::VersionConflict && failure.details.contains_key("overtaken_by")
 }
 
 /// The state has a change; whether this node serves it.

@@ -3,10 +3,10 @@
 
 use super::{Actor, Lifecycle, Prepared, follow, refusal};
 use crate::canary::Trial;
-use crate::registry::without_v;
+use crate::registry::{Origin, without_v};
 use crate::runtime::Shared;
 use magic_contract::{ErrorCode, Failure};
-use magic_store::state::{DeploymentError, Outcome};
+use magic_store::state::{self, DeploymentError, Outcome};
 use magic_store::{Kind, Record};
 use serde::Serialize;
 use std::sync::Arc;
@@ -41,7 +41,9 @@ pub(crate) async fn roll_back(
             ),
         ));
     }
-    let prepared = prepare(shared, lifecycle, name, to).await?;
+    let seen = lifecycle.row(name).await?;
+    let seen = seen.as_ref();
+    let prepared = prepare(shared, lifecycle, name, to, seen).await?;
     let record = record(Kind::Rollback, name, actor);
     let record = match to {
         Some(to) => record.with_field("to", to),
@@ -51,7 +53,7 @@ pub(crate) async fn roll_back(
     let reason = actor.reason.as_deref();
     let moved = lifecycle
         .state
-        .roll_back(name, to, &actor.subject, reason)
+        .roll_back(name, to, seen, &actor.subject, reason)
         .await;
     let finished = finish(shared, lifecycle, name, record, moved).await;
     if let Some(prepared) = prepared {
@@ -68,11 +70,10 @@ async fn prepare(
     lifecycle: &Lifecycle,
     name: &str,
     to: Option<&str>,
+    seen: Option<&state::Deployment>,
 ) -> Result<Option<Prepared>, Failure> {
     // Whatever cannot be found here is the operation's to refuse.
-    let row = lifecycle.row(name).await?;
-    let row = row.as_ref();
-    let target = row.and_then(|row| to.or(row.previous.as_deref()));
+    let target = seen.and_then(|row| to.or(row.previous.as_deref()));
     let Some(target) = target else {
         return Ok(None);
     };
@@ -109,10 +110,14 @@ pub(crate) async fn delete(
     actor: &Actor,
 ) -> Result<Moved, Failure> {
     let lifecycle = super::of(shared)?;
+    let seen = lifecycle.row(name).await?;
     let record = record(Kind::Remove, name, actor);
     shared.announce("remove", &record).await?;
     let reason = actor.reason.as_deref();
-    let moved = lifecycle.state.delete(name, &actor.subject, reason).await;
+    let moved = lifecycle
+        .state
+        .delete(name, seen.as_ref(), &actor.subject, reason)
+        .await;
     finish(shared, lifecycle, name, record, moved).await
 }
 
@@ -124,27 +129,29 @@ pub(crate) async fn end_canary(
     actor: &Actor,
 ) -> Result<Moved, Failure> {
     let lifecycle = super::of(shared)?;
-    let row = lifecycle.row(name).await?;
-    let canary = row
-        .and_then(|row| row.canary)
-        .map(|canary| canary.placed.version);
-    let Some(version) = canary else {
-        return Err(Failure::new(
+    let seen = lifecycle.row(name).await?;
+    match &seen {
+        Some(seen) if seen.canary.is_some() => {
+            end_canary_of(shared, lifecycle, seen, promote, actor).await
+        }
+        _ => Err(Failure::new(
             ErrorCode::UnknownController,
             format!("{name} has no canary"),
-        ));
-    };
-    end_canary_of(shared, name, &version, promote, actor).await
+        )),
+    }
 }
 
+/// Ends the trial that was seen.
 async fn end_canary_of(
     shared: &Arc<Shared>,
-    name: &str,
-    version: &str,
+    lifecycle: &Lifecycle,
+    seen: &state::Deployment,
     promote: bool,
     actor: &Actor,
 ) -> Result<Moved, Failure> {
-    let lifecycle = super::of(shared)?;
+    let name = &seen.controller;
+    let canary = seen.canary.as_ref();
+    let version = canary.map_or("", |canary| &canary.placed.version);
     let (kind, word) = if promote {
         (Kind::Deploy, "promote")
     } else {
@@ -158,12 +165,12 @@ async fn end_canary_of(
     let moved = if promote {
         lifecycle
             .state
-            .promote_canary(name, version, by, reason)
+            .promote_canary(name, version, Some(seen), by, reason)
             .await
     } else {
         lifecycle
             .state
-            .return_canary(name, version, by, reason)
+            .return_canary(name, version, Some(seen), by, reason)
             .await
     };
     finish(shared, lifecycle, name, record, moved).await
@@ -177,20 +184,30 @@ pub(crate) async fn take_canary_back(
     trial: &Arc<Trial>,
     why: String,
 ) -> Result<(), Failure> {
-    let serving = shared.registry.get(name);
-    let canary = serving
-        .as_ref()
-        .and_then(|serving| serving.canary.as_ref())
-        .filter(|canary| Arc::ptr_eq(&canary.trial, trial));
-    let Some(canary) = canary else {
+    let Some(serving) = shared.registry.get(name) else {
         return Ok(());
     };
+    let canary = serving.canary.as_ref();
+    let Some(canary) = canary.filter(|canary| Arc::ptr_eq(&canary.trial, trial)) else {
+        return Ok(());
+    };
+    let origin = serving.origin;
     let version = canary.deployment.contract().version.to_string();
+    let lifecycle = super::of(shared)?;
+    let seen = lifecycle.row(name).await?;
+    // A later trial of the same version is another one, of which nothing is known yet.
+    let seen = seen.filter(|seen| {
+        let same = |canary: &state::Canary| canary.placed.version == version;
+        Origin::State(seen.generation) == origin && seen.canary.as_ref().is_some_and(same)
+    });
+    let Some(seen) = seen else {
+        return Ok(());
+    };
     let actor = Actor {
         subject: "runtime".to_owned(),
         reason: Some(why),
     };
-    match end_canary_of(shared, name, &version, false, &actor).await {
+    match end_canary_of(shared, lifecycle, &seen, false, &actor).await {
         // Another node, or somebody, was faster.
         Err(failure) if failure.code != ErrorCode::DeploymentFailed => Ok(()),
         ended => ended.map(drop),

@@ -5,7 +5,8 @@
 //! answers name it. What is served is a pointer per controller; every operation
 //! moves it in one transaction together with its event and the number of the
 //! change, one at a time on all nodes together, so a crash leaves it where it was
-//! or where it should be.
+//! or where it should be. An operation moves what its author has seen, and nothing
+//! that somebody else has moved since.
 
 use jiff::Timestamp;
 
@@ -253,6 +254,19 @@ pub enum DeploymentError {
     /// The share of a canary makes no sense.
     #[error("a canary gets 1 to 99 percent, and its margin of errors lies between 0 and 1")]
     InvalidShare,
+    /// Somebody else changed the controller after it was looked at for this change.
+    #[error(
+        "{controller} was changed while this was prepared, so nothing of it was done: {}; `magic versions {controller}` shows what holds now, and asking again decides on that",
+        what_happened(by.as_deref(), active.as_deref())
+    )]
+    Overtaken {
+        /// The controller.
+        controller: String,
+        /// What is active now.
+        active: Option<String>,
+        /// What happened to it last.
+        by: Option<Box<Event>>,
+    },
     /// The versions that are served do not allow it.
     #[error("{controller}: {why}")]
     CannotMove {
@@ -279,6 +293,27 @@ impl Difference {
             Self::Content => "content",
             Self::Packages => "packages",
         }
+    }
+}
+
+fn what_happened(last: Option<&Event>, active: Option<&str>) -> String {
+    let Some(Event {
+        kind, version, by, ..
+    }) = last
+    else {
+        return "its history does not say by whom".to_owned();
+    };
+    let done = match kind {
+        EventKind::Deploy => format!("version {version} was deployed by {by}"),
+        EventKind::RollBack => format!("it was rolled back to {version} by {by}"),
+        EventKind::Delete => return format!("it was deleted by {by}"),
+        EventKind::CanaryBegin => format!("a canary of {version} was begun by {by}"),
+        EventKind::CanaryPromote => format!("the canary {version} was promoted by {by}"),
+        EventKind::CanaryReturn => format!("the canary {version} was taken back by {by}"),
+    };
+    match active {
+        Some(active) => format!("{done}, and {active} is active now"),
+        None => done,
     }
 }
 

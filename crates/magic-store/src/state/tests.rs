@@ -21,6 +21,7 @@ mod logs;
 mod migrations;
 mod nodes;
 mod outages;
+mod overtaking;
 mod watching;
 
 thread_local! {

@@ -1,24 +1,31 @@
 //! Changing what is deployed. Each operation takes its turn, reads, decides, and
 //! writes the pointer, the event and the number of the change, or nothing.
+//!
+//! Whoever asks for a change has looked before: they compared contracts, or loaded
+//! what they go back to. So each operation is given what they saw, and changes
+//! nothing if somebody else, on whichever node, has changed it since.
 
 use super::super::transaction::{Access, Transaction, values};
 use super::super::{State, StateError, time};
-use super::pointer::{self, CannotMove, Move, Pointer};
+use super::pointer::{self, CannotMove, Move, Pointer, Standing};
 use super::read;
-use super::{DeploymentError, Difference, EventKind, NewVersion, Outcome, Placement};
+use super::{Deployment, DeploymentError, Difference, EventKind, NewVersion, Outcome, Placement};
 
 impl State {
-    /// Deploys a version. The same version with the same content may be deployed
-    /// again, which moves the pointer to it if it is elsewhere.
+    /// Deploys a version beside or over what was `seen`. The same version with the
+    /// same content may be deployed again, which moves the pointer to it if it is
+    /// elsewhere, and is no change if somebody did it in the meantime.
     ///
     /// # Errors
     ///
     /// [`DeploymentError`]; a version that exists with other content is
-    /// [`DeploymentError::VersionConflict`].
+    /// [`DeploymentError::VersionConflict`], and what was seen and is not so any more
+    /// [`DeploymentError::Overtaken`].
     pub async fn deploy(
         &self,
         new: &NewVersion,
         placement: Placement,
+        seen: Option<&Deployment>,
     ) -> Result<Outcome, DeploymentError> {
         if let Placement::Canary(share) = placement
             && (!(1..=99).contains(&share.percent) || !(0.0..=1.0).contains(&share.error_margin))
@@ -28,16 +35,16 @@ impl State {
         let mut transaction = self.begin(Access::Change).await?;
         let current = read::pointer(&mut transaction, &new.controller).await?;
         let there = is_there(&mut transaction, new).await?;
+        let standing = current.as_ref().map(|standing| &standing.pointer);
         let change = match placement {
-            Placement::Active => Ok(pointer::deploy(current.as_ref(), &new.version)),
-            Placement::Canary(share) => {
-                pointer::begin_canary(current.as_ref(), &new.version, share)
-            }
+            Placement::Active => Ok(pointer::deploy(standing, &new.version)),
+            Placement::Canary(share) => pointer::begin_canary(standing, &new.version, share),
         };
-        let change = change.map_err(|why| cannot_move(&new.controller, why))?;
-        let Some(change) = change else {
+        let Some(change) = change.transpose() else {
             return unchanged(transaction, current).await;
         };
+        unless_overtaken(&mut transaction, &new.controller, seen, current.as_ref()).await?;
+        let change = change.map_err(|why| cannot_move(&new.controller, why))?;
         let generation = count(&mut transaction).await?;
         if !there {
             let statement = "INSERT INTO versions (controller, version, digest, packages_digest, contract, allow_breaking, deployed_at, deployed_by, generation)
@@ -65,7 +72,9 @@ impl State {
             .await
     }
 
-    /// Goes back to the version before, or to the named one. A canary that runs is over.
+    /// Goes back to the named version, or to the one that was before when the
+    /// controller was `seen`: of two who go back at once, the second does not come
+    /// forward again. A canary that runs is over.
     ///
     /// # Errors
     ///
@@ -74,6 +83,7 @@ impl State {
         &self,
         controller: &str,
         to: Option<&str>,
+        seen: Option<&Deployment>,
         by: &str,
         reason: Option<&str>,
     ) -> Result<Outcome, DeploymentError> {
@@ -89,11 +99,12 @@ impl State {
                 return Err(read::no_such_version(&mut transaction, controller, version).await);
             }
         }
-        let change =
-            pointer::roll_back(&current, to).map_err(|why| cannot_move(controller, why))?;
-        let Some(change) = change else {
+        let to = to.or(seen.and_then(|seen| seen.previous.as_deref()));
+        let Some(change) = pointer::roll_back(&current.pointer, to).transpose() else {
             return unchanged(transaction, Some(current)).await;
         };
+        unless_overtaken(&mut transaction, controller, seen, Some(&current)).await?;
+        let change = change.map_err(|why| cannot_move(controller, why))?;
         let generation = count(&mut transaction).await?;
         let actor = Actor { by, reason };
         self.carry_out(transaction, controller, change, actor, generation)
@@ -110,11 +121,12 @@ impl State {
         &self,
         controller: &str,
         version: &str,
+        seen: Option<&Deployment>,
         by: &str,
         reason: Option<&str>,
     ) -> Result<Outcome, DeploymentError> {
         let actor = Actor { by, reason };
-        self.end_canary(controller, version, EventKind::CanaryPromote, actor)
+        self.end_canary(controller, version, seen, EventKind::CanaryPromote, actor)
             .await
     }
 
@@ -127,11 +139,12 @@ impl State {
         &self,
         controller: &str,
         version: &str,
+        seen: Option<&Deployment>,
         by: &str,
         reason: Option<&str>,
     ) -> Result<Outcome, DeploymentError> {
         let actor = Actor { by, reason };
-        self.end_canary(controller, version, EventKind::CanaryReturn, actor)
+        self.end_canary(controller, version, seen, EventKind::CanaryReturn, actor)
             .await
     }
 
@@ -139,12 +152,14 @@ impl State {
         &self,
         controller: &str,
         version: &str,
+        seen: Option<&Deployment>,
         event: EventKind,
         actor: Actor<'_>,
     ) -> Result<Outcome, DeploymentError> {
         let mut transaction = self.begin(Access::Change).await?;
         let current = served(&mut transaction, controller).await?;
-        let change = pointer::end_canary(&current, version, event)
+        unless_overtaken(&mut transaction, controller, seen, Some(&current)).await?;
+        let change = pointer::end_canary(&current.pointer, version, event)
             .map_err(|why| cannot_move(controller, why))?;
         let generation = count(&mut transaction).await?;
         self.carry_out(transaction, controller, change, actor, generation)
@@ -160,14 +175,16 @@ impl State {
     pub async fn delete(
         &self,
         controller: &str,
+        seen: Option<&Deployment>,
         by: &str,
         reason: Option<&str>,
     ) -> Result<Outcome, DeploymentError> {
         let mut transaction = self.begin(Access::Change).await?;
         let current = served(&mut transaction, controller).await?;
+        unless_overtaken(&mut transaction, controller, seen, Some(&current)).await?;
         let generation = count(&mut transaction).await?;
         let actor = Actor { by, reason };
-        let change = pointer::delete(&current);
+        let change = pointer::delete(&current.pointer);
         self.carry_out(transaction, controller, change, actor, generation)
             .await
     }
@@ -269,11 +286,30 @@ async fn is_there(
 async fn served(
     transaction: &mut Transaction,
     controller: &str,
-) -> Result<Pointer, DeploymentError> {
+) -> Result<Standing, DeploymentError> {
     match read::pointer(transaction, controller).await? {
-        Some(pointer) => Ok(pointer),
+        Some(standing) => Ok(standing),
         None => Err(read::no_such_controller(transaction, controller).await),
     }
+}
+
+/// Refuses a change that was decided on what is not so any more.
+async fn unless_overtaken(
+    transaction: &mut Transaction,
+    controller: &str,
+    seen: Option<&Deployment>,
+    current: Option<&Standing>,
+) -> Result<(), DeploymentError> {
+    if !pointer::is_overtaken(seen, current) {
+        return Ok(());
+    }
+    Err(DeploymentError::Overtaken {
+        controller: controller.to_owned(),
+        active: current.map(|standing| standing.pointer.active.clone()),
+        by: read::last_event(transaction, controller)
+            .await?
+            .map(Box::new),
+    })
 }
 
 /// Takes the next number.
@@ -289,14 +325,14 @@ async fn count(transaction: &mut Transaction) -> Result<i64, StateError> {
 
 async fn unchanged(
     mut transaction: Transaction,
-    current: Option<Pointer>,
+    current: Option<Standing>,
 ) -> Result<Outcome, DeploymentError> {
     let generation = read::generation(&mut transaction).await?;
     transaction.end().await?;
     Ok(Outcome {
         changed: false,
         generation,
-        active: current.map(|pointer| pointer.active),
+        active: current.map(|standing| standing.pointer.active),
         replaced: None,
     })
 }

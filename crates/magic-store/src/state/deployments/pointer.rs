@@ -1,7 +1,7 @@
 //! What a controller's pointer is, and how each operation moves it: pure
 //! decisions, made from what is read in the transaction that carries them out.
 
-use super::{CanaryShare, EventKind};
+use super::{CanaryShare, Deployment, EventKind};
 
 /// Which versions of one controller are served.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +10,32 @@ pub(super) struct Pointer {
     /// Where a roll-back goes.
     pub(super) previous: Option<String>,
     pub(super) canary: Option<(String, CanaryShare)>,
+}
+
+/// A pointer as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Standing {
+    pub(super) pointer: Pointer,
+    /// The number of the change that made it so.
+    pub(super) generation: i64,
+}
+
+/// Whether a change that was decided on what was seen would overwrite something
+/// that whoever decided did not see. A trial that is over meanwhile is no such
+/// thing: the runtime ends them by itself, and no change builds on one but
+/// promoting it, which names the canary.
+pub(super) fn is_overtaken(seen: Option<&Deployment>, current: Option<&Standing>) -> bool {
+    match (seen, current) {
+        (None, None) => false,
+        (Some(seen), Some(current)) => {
+            let only_the_trial_ended = current.pointer.canary.is_none()
+                && seen.canary.is_some()
+                && seen.active.version == current.pointer.active
+                && seen.previous == current.pointer.previous;
+            seen.generation != current.generation && !only_the_trial_ended
+        }
+        (None, Some(_)) | (Some(_), None) => true,
+    }
 }
 
 /// A change that is to be made.
@@ -176,7 +202,10 @@ pub(super) fn delete(current: &Pointer) -> Move {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Canary, Placed};
     use super::*;
+    use proptest::option;
+    use proptest::prelude::*;
 
     const SHARE: CanaryShare = CanaryShare {
         percent: 10,
@@ -193,6 +222,56 @@ mod tests {
 
     fn moved(change: Option<Move>) -> Option<Pointer> {
         change.map(|change| change.to.unwrap())
+    }
+
+    fn seen(pointer: &Pointer, generation: i64) -> Deployment {
+        let placed = |version: &str| Placed {
+            version: version.to_owned(),
+            digest: String::new(),
+            packages_digest: None,
+        };
+        Deployment {
+            controller: "A".to_owned(),
+            active: placed(&pointer.active),
+            canary: pointer.canary.as_ref().map(|(version, share)| Canary {
+                placed: placed(version),
+                share: *share,
+                since: jiff::Timestamp::UNIX_EPOCH,
+            }),
+            previous: pointer.previous.clone(),
+            generation,
+            changed_at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn any_pointer() -> impl Strategy<Value = Pointer> {
+        let number = || (1_u8..4).prop_map(|number| number.to_string());
+        let parts = (number(), option::of(number()), option::of(number()));
+        parts.prop_map(|(active, previous, canary)| {
+            pointer(&active, previous.as_deref(), canary.as_deref())
+        })
+    }
+
+    proptest! {
+        /// Nothing that was seen is overtaken by itself. What another change left is,
+        /// unless all that it did was to end the trial.
+        #[test]
+        fn what_changed_since_is_noticed(
+            before in any_pointer(),
+            after in any_pointer(),
+            generation in 1_i64..100,
+            later in 1_i64..100,
+        ) {
+            let looked = seen(&before, generation);
+            let standing = |pointer: &Pointer, generation| Standing { pointer: pointer.clone(), generation };
+            prop_assert!(!is_overtaken(Some(&looked), Some(&standing(&before, generation))));
+            prop_assert!(is_overtaken(None, Some(&standing(&after, later))));
+            prop_assert!(is_overtaken(Some(&looked), None));
+            let without_trial = Pointer { canary: None, ..before.clone() };
+            let harmless = before.canary.is_some() && after == without_trial;
+            let overtaken = is_overtaken(Some(&looked), Some(&standing(&after, generation + later)));
+            prop_assert_eq!(overtaken, !harmless);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::transaction::{Access, Row, Transaction, values};
 use super::super::{State, StateError, moment};
-use super::pointer::Pointer;
+use super::pointer::{Pointer, Standing};
 use super::{
     Canary, CanaryShare, Deployment, DeploymentError, Event, EventKind, Placed, Snapshot,
     StoredVersion,
@@ -10,6 +10,20 @@ use super::{
 
 /// How many names an error lists.
 const LISTED: i64 = 50;
+
+/// A statement that gives what is served as [`deployment`] reads it.
+macro_rules! select_deployments {
+    ($which:literal) => {
+        concat!(
+            "SELECT d.controller, d.active, a.digest, a.packages_digest, d.previous, d.generation, d.changed_at,
+                    d.canary, c.digest, c.packages_digest, d.canary_percent, d.canary_error_margin, d.canary_since
+               FROM deployments d
+               JOIN versions a ON a.controller = d.controller AND a.version = d.active
+               LEFT JOIN versions c ON c.controller = d.controller AND c.version = d.canary",
+            $which
+        )
+    };
+}
 
 impl State {
     /// Everything that is served.
@@ -21,12 +35,7 @@ impl State {
         let step = "read what is deployed";
         let mut transaction = self.begin(Access::Read).await?;
         let generation = generation(&mut transaction).await?;
-        let statement = "\
-SELECT d.controller, d.active, a.digest, a.packages_digest, d.previous, d.generation, d.changed_at,
-       d.canary, c.digest, c.packages_digest, d.canary_percent, d.canary_error_margin, d.canary_since
-  FROM deployments d
-  JOIN versions a ON a.controller = d.controller AND a.version = d.active
-  LEFT JOIN versions c ON c.controller = d.controller AND c.version = d.canary";
+        let statement = select_deployments!("");
         let rows = transaction.fetch(step, statement, &[]).await?;
         transaction.end().await?;
         let deployments = rows.iter().map(deployment).collect::<Result<Vec<_>, _>>();
@@ -37,6 +46,22 @@ SELECT d.controller, d.active, a.digest, a.packages_digest, d.previous, d.genera
             generation,
             deployments,
         })
+    }
+
+    /// What is served of one controller; nothing if it is not deployed.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub async fn deployment(&self, controller: &str) -> Result<Option<Deployment>, StateError> {
+        let step = "read a deployment";
+        let mut transaction = self.begin(Access::Read).await?;
+        let statement = select_deployments!(" WHERE d.controller = $1");
+        let row = transaction
+            .fetch_one(step, statement, &values![controller])
+            .await?;
+        transaction.end().await?;
+        row.as_ref().map(deployment).transpose()
     }
 
     /// Every version of a controller that was ever deployed, the newest first;
@@ -97,19 +122,33 @@ SELECT d.controller, d.active, a.digest, a.packages_digest, d.previous, d.genera
     /// [`StateError`].
     pub async fn history(&self, controller: &str, limit: u32) -> Result<Vec<Event>, StateError> {
         let mut transaction = self.begin(Access::Read).await?;
-        let statement =
-            "SELECT controller, kind, version, from_version, percent, at, actor, reason, generation
-               FROM events WHERE controller = $1 ORDER BY id DESC LIMIT $2";
-        let rows = transaction
-            .fetch(
-                "read history",
-                statement,
-                &values![controller, i64::from(limit)],
-            )
-            .await?;
+        let events = events(&mut transaction, controller, limit).await?;
         transaction.end().await?;
-        rows.iter().map(event).collect()
+        Ok(events)
     }
+}
+
+async fn events(
+    transaction: &mut Transaction,
+    controller: &str,
+    limit: u32,
+) -> Result<Vec<Event>, StateError> {
+    let statement =
+        "SELECT controller, kind, version, from_version, percent, at, actor, reason, generation
+           FROM events WHERE controller = $1 ORDER BY id DESC LIMIT $2";
+    let values = values![controller, i64::from(limit)];
+    let rows = transaction
+        .fetch("read history", statement, &values)
+        .await?;
+    rows.iter().map(event).collect()
+}
+
+/// What happened to a controller last.
+pub(super) async fn last_event(
+    transaction: &mut Transaction,
+    controller: &str,
+) -> Result<Option<Event>, StateError> {
+    Ok(events(transaction, controller, 1).await?.pop())
 }
 
 /// The number of the last change.
@@ -126,19 +165,23 @@ pub(super) async fn generation(transaction: &mut Transaction) -> Result<i64, Sta
 pub(super) async fn pointer(
     transaction: &mut Transaction,
     controller: &str,
-) -> Result<Option<Pointer>, StateError> {
-    let statement = "SELECT active, previous, canary, canary_percent, canary_error_margin FROM deployments WHERE controller = $1";
+) -> Result<Option<Standing>, StateError> {
+    let statement = "SELECT active, previous, canary, canary_percent, canary_error_margin, generation FROM deployments WHERE controller = $1";
     let row = transaction
         .fetch_one("read a deployment", statement, &values![controller])
         .await?;
     let Some(row) = row else { return Ok(None) };
     let canary: Option<String> = row.get(2)?;
-    Ok(Some(Pointer {
-        active: row.get(0)?,
-        previous: row.get(1)?,
-        canary: canary
-            .map(|version| Ok::<_, StateError>((version, share(&row, 3)?)))
-            .transpose()?,
+    let canary = canary
+        .map(|version| Ok::<_, StateError>((version, share(&row, 3)?)))
+        .transpose()?;
+    Ok(Some(Standing {
+        pointer: Pointer {
+            active: row.get(0)?,
+            previous: row.get(1)?,
+            canary,
+        },
+        generation: row.get(5)?,
     }))
 }
 

@@ -5,7 +5,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::World;
-use super::deployments::version;
+use super::deployments::{deploy, version};
 use crate::state::{CanaryShare, NewVersion, Placement, State};
 
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 async fn answer(state: &State, operation: &Operation) -> String {
     let name = |number: &u8| format!("{number}.0.0");
     let (by, why) = ("ada", Some("a test"));
+    let seen = state.deployment("InvoiceSync").await.unwrap();
+    let seen = seen.as_ref();
     let done = match operation {
         Operation::Deploy(number, other, percent) => {
             let content = if *other { "other" } else { "first" };
@@ -46,21 +48,27 @@ async fn answer(state: &State, operation: &Operation) -> String {
             let placement = percent.map_or(Placement::Active, |percent| {
                 Placement::Canary(share(percent))
             });
-            state.deploy(&new, placement).await
+            deploy(&state, &new, placement).await
         }
         Operation::RollBack(to) => {
             let to = to.as_ref().map(name);
-            state.roll_back("InvoiceSync", to.as_deref(), by, why).await
+            state
+                .roll_back("InvoiceSync", to.as_deref(), seen, by, why)
+                .await
         }
         Operation::Promote(number) => {
             let version = name(number);
-            state.promote_canary("InvoiceSync", &version, by, why).await
+            state
+                .promote_canary("InvoiceSync", &version, seen, by, why)
+                .await
         }
         Operation::Return(number) => {
             let version = name(number);
-            state.return_canary("InvoiceSync", &version, by, why).await
+            state
+                .return_canary("InvoiceSync", &version, seen, by, why)
+                .await
         }
-        Operation::Delete => state.delete("InvoiceSync", by, why).await,
+        Operation::Delete => state.delete("InvoiceSync", seen, by, why).await,
     };
     let done = done.map_err(|error| error.to_string());
     let snapshot = state.snapshot().await.unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{World, on_both};
 use crate::state::{
-    BundleError, CanaryShare, CannotMove, DeploymentError, Difference, EventKind, NewVersion,
-    Placement, State, bundle_digest,
+    BundleError, CanaryShare, CannotMove, Deployment, DeploymentError, Difference, EventKind,
+    NewVersion, Outcome, Placement, State, bundle_digest,
 };
 
 /// A version whose bundle is this text, with the bundle stored.
@@ -21,6 +21,21 @@ pub(super) async fn version(state: &State, version: &str, content: &str) -> NewV
         by: "ada".to_owned(),
         reason: Some("a test".to_owned()),
     }
+}
+
+/// What is served of the one controller.
+async fn look(state: &State) -> Option<Deployment> {
+    state.deployment("InvoiceSync").await.unwrap()
+}
+
+/// Deploys on what there is, as somebody does who looks and then asks.
+pub(super) async fn deploy(
+    state: &State,
+    new: &NewVersion,
+    placement: Placement,
+) -> Result<Outcome, DeploymentError> {
+    let seen = state.deployment(&new.controller).await?;
+    state.deploy(new, placement, seen.as_ref()).await
 }
 
 const SHARE: CanaryShare = CanaryShare {
@@ -53,17 +68,19 @@ async fn a_life_of_a_controller() {
             version(&state, "1.0.0", "first").await,
             version(&state, "2.0.0", "second").await,
         );
-        let done = state.deploy(&one, Placement::Active).await.unwrap();
+        let done = deploy(&state, &one, Placement::Active).await.unwrap();
         assert!(done.changed);
         assert_eq!(
             (done.generation, done.active.as_deref()),
             (1, Some("1.0.0"))
         );
         // Again: nothing changes, and no number is used up.
-        let again = state.deploy(&one, Placement::Active).await.unwrap();
+        let again = deploy(&state, &one, Placement::Active).await.unwrap();
         assert_eq!((again.changed, again.generation), (false, 1));
 
-        let canary = state.deploy(&two, Placement::Canary(SHARE)).await.unwrap();
+        let canary = deploy(&state, &two, Placement::Canary(SHARE))
+            .await
+            .unwrap();
         assert_eq!(canary.generation, 2);
         assert_eq!(served(&state).await, at("1.0.0", "", "2.0.0"));
         let snapshot = state.snapshot().await.unwrap();
@@ -73,35 +90,70 @@ async fn a_life_of_a_controller() {
             (SHARE, &two.digest)
         );
         state
-            .return_canary("InvoiceSync", "2.0.0", "watch", Some("too many errors"))
+            .return_canary(
+                "InvoiceSync",
+                "2.0.0",
+                look(&state).await.as_ref(),
+                "watch",
+                Some("too many errors"),
+            )
             .await
             .unwrap();
         assert_eq!(served(&state).await, at("1.0.0", "", ""));
-        state.deploy(&two, Placement::Canary(SHARE)).await.unwrap();
+        deploy(&state, &two, Placement::Canary(SHARE))
+            .await
+            .unwrap();
         state
-            .promote_canary("InvoiceSync", "2.0.0", "watch", None)
+            .promote_canary(
+                "InvoiceSync",
+                "2.0.0",
+                look(&state).await.as_ref(),
+                "watch",
+                None,
+            )
             .await
             .unwrap();
         assert_eq!(served(&state).await, at("2.0.0", "1.0.0", ""));
 
         let back = state
-            .roll_back("InvoiceSync", None, "bob", None)
+            .roll_back(
+                "InvoiceSync",
+                None,
+                look(&state).await.as_ref(),
+                "bob",
+                None,
+            )
             .await
             .unwrap();
         assert_eq!(back.replaced.as_deref(), Some("2.0.0"));
         assert_eq!(served(&state).await, at("1.0.0", "2.0.0", ""));
         let named = state
-            .roll_back("InvoiceSync", Some("2.0.0"), "bob", None)
+            .roll_back(
+                "InvoiceSync",
+                Some("2.0.0"),
+                look(&state).await.as_ref(),
+                "bob",
+                None,
+            )
             .await
             .unwrap();
         assert_eq!((named.changed, named.generation), (true, 7));
         let again = state
-            .roll_back("InvoiceSync", Some("2.0.0"), "bob", None)
+            .roll_back(
+                "InvoiceSync",
+                Some("2.0.0"),
+                look(&state).await.as_ref(),
+                "bob",
+                None,
+            )
             .await
             .unwrap();
         assert!(!again.changed);
 
-        let gone = state.delete("InvoiceSync", "ada", None).await.unwrap();
+        let gone = state
+            .delete("InvoiceSync", look(&state).await.as_ref(), "ada", None)
+            .await
+            .unwrap();
         assert_eq!((gone.generation, gone.active), (8, None));
         assert_eq!(served(&state).await, None);
         assert_eq!(state.versions("InvoiceSync").await.unwrap().len(), 2);
@@ -134,12 +186,12 @@ async fn a_life_of_a_controller() {
         assert_eq!((stored.placed.digest, contract), (one.digest, one.contract));
         // A version keeps its content also after the controller is gone.
         let other = version(&state, "2.0.0", "other").await;
-        let conflict = state.deploy(&other, Placement::Active).await.unwrap_err();
+        let conflict = deploy(&state, &other, Placement::Active).await.unwrap_err();
         assert!(
             matches!(conflict, DeploymentError::VersionConflict { .. }),
             "{conflict}"
         );
-        state.deploy(&two, Placement::Active).await.unwrap();
+        deploy(&state, &two, Placement::Active).await.unwrap();
         assert_eq!(served(&state).await, at("2.0.0", "", ""));
     })
     .await;
@@ -150,7 +202,7 @@ async fn refusals_say_what_there_is() {
     on_both(|world| async move {
         let state = world.open().await;
         let one = version(&state, "1.0.0", "first").await;
-        let early = state.deploy(&one, Placement::Canary(SHARE)).await;
+        let early = deploy(&state, &one, Placement::Canary(SHARE)).await;
         assert!(matches!(
             early,
             Err(DeploymentError::CannotMove {
@@ -159,26 +211,53 @@ async fn refusals_say_what_there_is() {
             })
         ));
         let nobody = state
-            .roll_back("InvoiceSync", None, "ada", None)
+            .roll_back(
+                "InvoiceSync",
+                None,
+                look(&state).await.as_ref(),
+                "ada",
+                None,
+            )
             .await
             .unwrap_err();
         assert_eq!(
             nobody.to_string(),
             "there is no controller InvoiceSync; there are none"
         );
-        state.deploy(&one, Placement::Active).await.unwrap();
+        deploy(&state, &one, Placement::Active).await.unwrap();
         let refused = [
             state
-                .roll_back("InvoiceSync", None, "ada", None)
+                .roll_back(
+                    "InvoiceSync",
+                    None,
+                    look(&state).await.as_ref(),
+                    "ada",
+                    None,
+                )
                 .await
                 .unwrap_err(),
             state
-                .roll_back("InvoiceSync", Some("9.0.0"), "ada", None)
+                .roll_back(
+                    "InvoiceSync",
+                    Some("9.0.0"),
+                    look(&state).await.as_ref(),
+                    "ada",
+                    None,
+                )
                 .await
                 .unwrap_err(),
-            state.delete("Invoice", "ada", None).await.unwrap_err(),
             state
-                .promote_canary("InvoiceSync", "1.0.0", "ada", None)
+                .delete("Invoice", None, "ada", None)
+                .await
+                .unwrap_err(),
+            state
+                .promote_canary(
+                    "InvoiceSync",
+                    "1.0.0",
+                    look(&state).await.as_ref(),
+                    "ada",
+                    None,
+                )
                 .await
                 .unwrap_err(),
             state.versions("Other").await.unwrap_err(),
@@ -201,20 +280,24 @@ async fn refusals_say_what_there_is() {
                 percent,
                 error_margin: 0.0,
             };
-            let refused = state.deploy(&one, Placement::Canary(share)).await;
+            let refused = deploy(&state, &one, Placement::Canary(share)).await;
             assert!(matches!(refused, Err(DeploymentError::InvalidShare)));
         }
         let share = CanaryShare {
             percent: 5,
             error_margin: f64::NAN,
         };
-        assert!(state.deploy(&one, Placement::Canary(share)).await.is_err());
+        assert!(
+            deploy(&state, &one, Placement::Canary(share))
+                .await
+                .is_err()
+        );
         let packaged = NewVersion {
             packages_digest: Some("x".to_owned()),
             ..one.clone()
         };
         assert!(matches!(
-            state.deploy(&packaged, Placement::Active).await,
+            deploy(&state, &packaged, Placement::Active).await,
             Err(DeploymentError::VersionConflict {
                 difference: Difference::Packages,
                 ..
@@ -226,7 +309,7 @@ async fn refusals_say_what_there_is() {
             ..one
         };
         assert!(matches!(
-            state.deploy(&unknown, Placement::Active).await,
+            deploy(&state, &unknown, Placement::Active).await,
             Err(DeploymentError::NoSuchBundle { .. })
         ));
         // Nothing of all that counted.
@@ -236,20 +319,36 @@ async fn refusals_say_what_there_is() {
     .await;
 }
 
-/// Eight nodes deploy at once: each change has a number of its own, and the last one is what is served.
+/// Eight nodes decide on the same and deploy at once: one of them gets there, and each of the others hears of
+/// somebody who did. Those that look again get there too, one after the other.
 #[tokio::test]
-async fn deploys_from_many_nodes_take_turns() {
+async fn of_many_nodes_that_deploy_at_once_one_wins_each_round() {
     on_both(|world| async move {
         let nodes = tokio::task::LocalSet::new();
+        let all_have_looked = Rc::new(tokio::sync::Barrier::new(8));
         let mut tasks = Vec::new();
         for number in 0..8 {
-            let world = Rc::clone(&world);
+            let (world, barrier) = (Rc::clone(&world), Rc::clone(&all_have_looked));
             tasks.push(nodes.spawn_local(async move {
                 let state = world.open().await;
                 let name = format!("1.0.{number}");
                 let new = version(&state, &name, &name).await;
-                let done = state.deploy(&new, Placement::Active).await.unwrap();
-                (done.generation, name)
+                let mut seen = look(&state).await;
+                barrier.wait().await;
+                let mut lost = 0;
+                loop {
+                    match state.deploy(&new, Placement::Active, seen.as_ref()).await {
+                        Ok(done) => break (done.generation, name, lost),
+                        Err(DeploymentError::Overtaken { active, by, .. }) => {
+                            let by = by.expect("an event");
+                            assert_ne!(by.version, name, "nobody is overtaken by themselves");
+                            assert_eq!(active, Some(by.version));
+                            lost += 1;
+                            seen = look(&state).await;
+                        }
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
             }));
         }
         nodes.await;
@@ -258,8 +357,10 @@ async fn deploys_from_many_nodes_take_turns() {
             done.push(task.await.unwrap());
         }
         done.sort();
-        let numbers: Vec<_> = done.iter().map(|(generation, _)| *generation).collect();
+        let numbers: Vec<_> = done.iter().map(|(generation, ..)| *generation).collect();
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8]);
+        let never_lost = done.iter().filter(|(_, _, lost)| *lost == 0).count();
+        assert_eq!(never_lost, 1, "all had seen the same: {done:?}");
         let state = world.open().await;
         assert_eq!(served(&state).await, at(&done[7].1, &done[6].1, ""));
         assert_eq!(state.history("InvoiceSync", 100).await.unwrap().len(), 8);
@@ -277,8 +378,8 @@ async fn one_content_per_version_whoever_is_first() {
             version(&other, "1.0.0", "theirs").await,
         );
         let (first, second) = tokio::join!(
-            one.deploy(&mine, Placement::Active),
-            other.deploy(&theirs, Placement::Active),
+            deploy(&one, &mine, Placement::Active),
+            deploy(&other, &theirs, Placement::Active),
         );
         assert_ne!(first.is_ok(), second.is_ok());
         let lost = first.err().or(second.err()).unwrap();
@@ -308,7 +409,7 @@ async fn bundles_are_what_they_are_called() {
 
         // Only what nobody deployed is forgotten.
         let new = version(&state, "1.0.0", "deployed").await;
-        state.deploy(&new, Placement::Active).await.unwrap();
+        deploy(&state, &new, Placement::Active).await.unwrap();
         assert_eq!(state.sweep_bundles(Duration::from_secs(3600)).await.unwrap(), 0);
         world.tamper("UPDATE bundles SET put_at = 0").await;
         assert_eq!(state.sweep_bundles(Duration::from_secs(3600)).await.unwrap(), 2);
@@ -325,7 +426,7 @@ async fn generations_are_heard() {
     let (one, other) = (world.open().await, world.open().await);
     let mut there = other.watch();
     let new = version(&one, "1.0.0", "heard").await;
-    one.deploy(&new, Placement::Active).await.unwrap();
+    deploy(&one, &new, Placement::Active).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), there.changed())
         .await
         .unwrap()

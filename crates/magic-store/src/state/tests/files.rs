@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::deployments::version;
+use super::deployments::{deploy, version};
 use super::keys::new_key;
 use super::{World, on_both};
 use crate::state::{BackupError, OpenError, Placement, State, StateOptions};
@@ -38,12 +38,12 @@ async fn a_backup_is_one_moment() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.db");
     let first = version(&state, "1.0.0", "first").await;
-    state.deploy(&first, Placement::Active).await.unwrap();
+    deploy(&state, &first, Placement::Active).await.unwrap();
     let writing = async {
         for number in 1..20 {
             let name = format!("1.0.{number}");
             let new = version(&state, &name, &name).await;
-            state.deploy(&new, Placement::Active).await.unwrap();
+            deploy(&state, &new, Placement::Active).await.unwrap();
         }
     };
     let ((), copied) = tokio::join!(writing, state.backup(&copy));
@@ -127,7 +127,7 @@ async fn what_one_handle_wrote_another_reads_at_once() {
         let (one, other) = (world.open().await, world.open().await);
         for number in 0..5 {
             let new = version(&one, &format!("1.0.{number}"), "same").await;
-            let done = one.deploy(&new, Placement::Active).await.unwrap();
+            let done = deploy(&one, &new, Placement::Active).await.unwrap();
             assert_eq!(other.snapshot().await.unwrap().generation, done.generation);
         }
     })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::deployments::version;
+use super::deployments::{deploy, version};
 use super::keys::new_key;
 use crate::state::postgres_server::Postgres;
 use crate::state::{DeploymentError, Link, OpenError, Placement, State, StateError, StateOptions};
@@ -22,12 +22,12 @@ async fn a_lost_database_is_told_from_a_refusal_and_found_again() {
     let url = server.database("state");
     let state = State::open(options(&url)).await.unwrap();
     let new = version(&state, "1.0.0", "first").await;
-    state.deploy(&new, Placement::Active).await.unwrap();
+    deploy(&state, &new, Placement::Active).await.unwrap();
     let mut link = state.link();
     assert!(matches!(*link.borrow_and_update(), Link::Connected { .. }));
 
     server.stop();
-    let refused = state.deploy(&new, Placement::Active).await.unwrap_err();
+    let refused = deploy(&state, &new, Placement::Active).await.unwrap_err();
     assert!(
         matches!(&refused, DeploymentError::State(error) if error.is_unavailable()),
         "{refused:?}"
@@ -42,7 +42,12 @@ async fn a_lost_database_is_told_from_a_refusal_and_found_again() {
     server.resume();
     let back = link.wait_for(|link| matches!(link, Link::Connected { .. }));
     tokio::time::timeout(PATIENCE, back).await.unwrap().unwrap();
-    assert!(!state.deploy(&new, Placement::Active).await.unwrap().changed);
+    assert!(
+        !deploy(&state, &new, Placement::Active)
+            .await
+            .unwrap()
+            .changed
+    );
     // It hears again of what others do.
     let other = State::open(options(&url)).await.unwrap();
     let mut heard = state.watch();
@@ -68,7 +73,7 @@ async fn a_turn_that_is_not_given_back_ends() {
     // The server ends it by itself; until then the others are told that it is not available.
     let deployed = async {
         loop {
-            match state.deploy(&new, Placement::Active).await {
+            match deploy(&state, &new, Placement::Active).await {
                 Ok(done) => break done,
                 Err(DeploymentError::State(StateError::Unavailable { .. })) => {}
                 Err(error) => panic!("{error:?}"),
@@ -90,7 +95,7 @@ async fn a_file_that_is_busy_is_unavailable() {
     let other = world.open().await;
     let new = version(&state, "1.0.0", "first").await;
     let held = other.begin(crate::state::Access::Change).await.unwrap();
-    let refused = state.deploy(&new, Placement::Active).await.unwrap_err();
+    let refused = deploy(&state, &new, Placement::Active).await.unwrap_err();
     assert!(
         matches!(&refused, DeploymentError::State(error) if error.is_unavailable()),
         "{refused:?}"
@@ -98,5 +103,10 @@ async fn a_file_that_is_busy_is_unavailable() {
     // Reading goes on meanwhile.
     assert_eq!(state.snapshot().await.unwrap().generation, 0);
     held.end().await.unwrap();
-    assert!(state.deploy(&new, Placement::Active).await.unwrap().changed);
+    assert!(
+        deploy(&state, &new, Placement::Active)
+            .await
+            .unwrap()
+            .changed
+    );
 }
