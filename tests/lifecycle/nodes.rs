@@ -1,6 +1,7 @@
 //! Three nodes with one PostgreSQL, one Redis and a real nginx before them.
 
 mod balancer;
+mod hosts;
 mod overtaking;
 mod wire;
 

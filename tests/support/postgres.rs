@@ -20,11 +20,35 @@ pub(crate) struct Postgres {
     child: Child,
     folder: tempfile::TempDir,
     port: u16,
+    place: Place,
+}
+
+/// Where a server listens.
+#[derive(Debug)]
+struct Place {
+    address: String,
+    /// The file of the network in which that address is, if it is not the caller's.
+    network: Option<PathBuf>,
 }
 
 impl Postgres {
     /// Starts a server with one superuser, `postgres`, who needs no password.
     pub(crate) fn start() -> Self {
+        Self::start_in(Place {
+            address: "127.0.0.1".to_owned(),
+            network: None,
+        })
+    }
+
+    /// The same on a host of a network that the caller reaches, and which anybody on it may use.
+    pub(crate) fn start_on(network: &Path, address: &str) -> Self {
+        Self::start_in(Place {
+            address: address.to_owned(),
+            network: Some(network.to_owned()),
+        })
+    }
+
+    fn start_in(place: Place) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).expect("our own folder");
@@ -33,11 +57,19 @@ impl Postgres {
             Command::new("cp").arg("-a").arg(template()).arg(&data),
             "copy the cluster",
         );
+        if place.network.is_some() {
+            let mut rules = File::options()
+                .append(true)
+                .open(data.join("pg_hba.conf"))
+                .expect("the cluster has it");
+            writeln!(rules, "host all all samenet trust").expect("our own file");
+        }
         let port = free_port();
         let mut started = Self {
-            child: launch(folder.path(), &data, port),
+            child: launch(folder.path(), &data, port, &place),
             folder,
             port,
+            place,
         };
         started.wait_until_ready();
         started
@@ -45,7 +77,8 @@ impl Postgres {
 
     /// The URL of a database.
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        let Place { address, .. } = &self.place;
+        format!("postgres://postgres@{address}:{}/{database}", self.port)
     }
 
     /// The URL of a database through a socket of the server's name in a folder, perhaps somebody else's.
@@ -99,7 +132,7 @@ impl Postgres {
         let data = self.folder.path().join("data");
         // A killed server leaves its lock behind, and its number may be somebody's by now.
         let _ = std::fs::remove_file(data.join("postmaster.pid"));
-        self.child = launch(self.folder.path(), &data, self.port);
+        self.child = launch(self.folder.path(), &data, self.port, &self.place);
         self.wait_until_ready();
     }
 
@@ -115,7 +148,8 @@ impl Postgres {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let asked = Command::new(bindir().join("pg_isready"))
-                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .args(["-q", "-h", &self.place.address])
+                .args(["-p", &self.port.to_string()])
                 .status()
                 .expect("pg_isready is installed with the server");
             if asked.success() {
@@ -141,12 +175,24 @@ impl Drop for Postgres {
     }
 }
 
-fn launch(folder: &Path, data: &Path, port: u16) -> Child {
+fn launch(folder: &Path, data: &Path, port: u16, place: &Place) -> Child {
     let log = File::create(folder.join("log")).expect("a log file");
-    as_postgres(&bindir().join("postgres"))
+    let server = as_postgres(&bindir().join("postgres"));
+    let mut command = match &place.network {
+        None => server,
+        Some(network) => {
+            let mut net = std::ffi::OsString::from("--net=");
+            net.push(network);
+            let mut there = Command::new("nsenter");
+            there.arg(net).arg("--").arg(server.get_program());
+            there.args(server.get_args());
+            there
+        }
+    };
+    command
         .arg("-D")
         .arg(data)
-        .args(["-c", "listen_addresses=127.0.0.1", "-k"])
+        .args(["-c", &format!("listen_addresses={}", place.address), "-k"])
         .arg(data)
         .args([
             "-c",

@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod command;
+pub(crate) mod hosts;
 pub(crate) mod namespace;
 pub(crate) mod postgres;
 pub(crate) mod redis;

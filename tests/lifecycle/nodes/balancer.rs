@@ -1,5 +1,6 @@
 //! A real nginx that spreads requests over nodes.
 
+use crate::support::hosts::Host;
 use crate::support::server::wait_for;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -12,11 +13,29 @@ pub(super) struct Balancer {
 }
 
 impl Balancer {
+    /// On a loopback port of this machine.
     pub(super) fn before(nodes: impl Iterator<Item = SocketAddr>) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
         drop(listener);
+        Self::start(nodes, address, |command| command)
+    }
+
+    /// On a host of its own, at that address.
+    pub(super) fn on(
+        host: &Host,
+        address: SocketAddr,
+        nodes: impl Iterator<Item = SocketAddr>,
+    ) -> Self {
+        Self::start(nodes, address, |command| host.runs(&command))
+    }
+
+    fn start(
+        nodes: impl Iterator<Item = SocketAddr>,
+        address: SocketAddr,
+        place_it: impl FnOnce(Command) -> Command,
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let servers: String = nodes
             .map(|node| format!("server {node} max_fails=1 fail_timeout=2s; "))
             .collect();
@@ -35,9 +54,11 @@ impl Balancer {
         );
         let path = folder.path().join("nginx.conf");
         std::fs::write(&path, configuration).expect("our own file");
-        let child = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        command
             .args(["--pdeathsig", "TERM", "--", "nginx", "-c"])
-            .arg(&path)
+            .arg(&path);
+        let child = place_it(command)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
