@@ -40,7 +40,7 @@ pub use deployments::{
 pub use error::StateError;
 pub use executions::Execution;
 pub use keys::{
-    ApiKey, ApiKeys, KeyError, KeyRefusal, KeyText, NewKey, NotAKey, StoredKey, is_key_id,
+    ApiKey, ApiKeys, KeyError, KeyRate, KeyRefusal, KeyText, NewKey, NotAKey, StoredKey, is_key_id,
 };
 pub use logs::{KeptLine, LogFilter, LogPage, LogStart, PAGE_LIMIT, ShippedLine};
 pub use nodes::{AuditHeadRefused, Heartbeat, Node, NodeAuditHead};

@@ -111,6 +111,7 @@ async fn make_first_key(settings: &Settings, state: &State, output: Output) -> a
         roles: vec!["admin".to_owned()],
         controllers: None,
         expires_at: None,
+        rate: None,
         created_by: "magic serve".to_owned(),
     };
     let (text, _) = keys.create(new).await.context("cannot make a first key")?;

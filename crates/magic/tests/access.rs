@@ -18,6 +18,7 @@ use crate::server::{DEADLINE, Server};
 
 mod keys;
 mod nodes;
+mod rates;
 
 const ADMIN_KEY: &str = "an-administrators-key-of-many-characters";
 const SECRET: &str = "a-secret-for-tokens-that-is-long-enough";
@@ -200,7 +201,15 @@ fn every_kind(server: &Server) -> Vec<Credentials> {
             if bound {
                 claims["controllers"] = json!(["Other"]);
             }
-            for (kind, header) in [("key", key(&text)), ("token", bearer(&token(&claims)))] {
+            let own_rate = json!({
+                "name": role, "roles": [role], "controllers": controllers, "rate": 1_000_000,
+            });
+            let (fast, _) = make_key(server, &own_rate);
+            for (kind, header) in [
+                ("key", key(&text)),
+                ("key with a rate of its own", key(&fast)),
+                ("token", bearer(&token(&claims))),
+            ] {
                 kinds.push(Credentials {
                     about: format!("a {kind} with {role}, bound: {bound}"),
                     header,

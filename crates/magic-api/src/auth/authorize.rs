@@ -155,7 +155,10 @@ impl Denial {
 pub(crate) struct Gate {
     authentication: Authentication,
     allowlist: ControllerAllowlist,
-    rate: Option<Buckets<String>>,
+    /// For whoever has no rate of their own.
+    rate: Option<Rate>,
+    callers: Buckets<String>,
+    failure_rate: Rate,
     failures: Buckets<SourceAddress>,
     runtime: Runtime,
 }
@@ -165,11 +168,13 @@ impl Gate {
         Self {
             authentication: options.authentication.clone(),
             allowlist: options.controller_allowlist.clone(),
-            rate: options.rate.map(Buckets::new),
-            failures: Buckets::new(Rate {
+            rate: options.rate,
+            callers: Buckets::new(),
+            failure_rate: Rate {
                 per_second: NonZeroU32::MIN,
                 burst: options.failed_attempts,
-            }),
+            },
+            failures: Buckets::new(),
             runtime,
         }
     }
@@ -177,7 +182,7 @@ impl Gate {
     /// Counts a failure of that source; how long to wait if there were too many.
     fn count_failure(&self, source: &Source) -> Result<(), Duration> {
         match source {
-            Source::Tcp(address) => self.failures.take(address.ip().into()),
+            Source::Tcp(address) => self.failures.take(address.ip().into(), self.failure_rate),
             // Local users are known by their numbers, and few.
             Source::Unix(_) => Ok(()),
         }
@@ -271,8 +276,9 @@ pub(crate) async fn enter(
     };
     let caller = gate.authentication.caller(&parts.headers, &source).await;
     let caller = caller.map_err(|failure| gate.refuse(&failure, &entering))?;
-    if let Some(rate) = &gate.rate {
-        rate.take(caller.subject().to_owned()).map_err(|wait| {
+    if let Some(rate) = caller.rate().or(gate.rate) {
+        let taken = gate.callers.take(caller.subject().to_owned(), rate);
+        taken.map_err(|wait| {
             too_fast("these credentials were used too often; wait a little", wait)
         })?;
     }

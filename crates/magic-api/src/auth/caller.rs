@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::rate::Rate;
 use super::role::{Role, Roles};
 
 /// Which controllers a caller may touch.
@@ -31,6 +32,7 @@ pub struct Caller {
     roles: Roles,
     scope: Scope,
     key_id: Option<Arc<str>>,
+    rate: Option<Rate>,
 }
 
 /// How the subjects of other callers than tokens begin. A token whose subject begins so is refused, or it could take another
@@ -46,6 +48,7 @@ impl Caller {
             roles: Roles::NONE.and(Role::Admin),
             scope: Scope::Everything,
             key_id: None,
+            rate: None,
         }
     }
 
@@ -64,6 +67,7 @@ impl Caller {
             roles,
             scope: Scope::Everything,
             key_id: None,
+            rate: None,
         }
     }
 
@@ -74,7 +78,13 @@ impl Caller {
             roles,
             scope,
             key_id: Some(id.into()),
+            rate: None,
         }
+    }
+
+    /// The same with a rate of their own, or without.
+    pub(crate) fn at(self, rate: Option<Rate>) -> Self {
+        Self { rate, ..self }
     }
 
     /// The subject of a token, if a token may have it: 1 to 200 bytes, no control characters, no name of somebody else.
@@ -88,6 +98,7 @@ impl Caller {
             roles,
             scope,
             key_id: None,
+            rate: None,
         })
     }
 
@@ -113,6 +124,11 @@ impl Caller {
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// How often they may ask, if that is not what holds for everybody.
+    pub(crate) fn rate(&self) -> Option<Rate> {
+        self.rate
     }
 
     /// The caller as the runtime passes it on.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::caller::{Caller, Scope};
 use super::failure::AuthFailure;
+use super::rate::Rate;
 use super::role::Roles;
 
 /// How soon a reading that failed is tried again.
@@ -37,7 +38,11 @@ impl KeyRing {
                 None => Scope::Everything,
                 Some(names) => Scope::Only(names.as_slice().into()),
             };
-            let caller = Caller::of_key(&key.id, roles, scope);
+            let rate = key.rate.map(|rate| Rate {
+                per_second: rate.per_second,
+                burst: rate.burst,
+            });
+            let caller = Caller::of_key(&key.id, roles, scope).at(rate);
             (key.id.clone(), (stored, caller))
         });
         Self {

@@ -29,18 +29,16 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-/// Buckets by name.
+/// Buckets by name. Each fills as fast as its name may go, which is told when it is taken from for the first time.
 #[derive(Debug)]
 pub(crate) struct Buckets<N: Hash + Eq + Send + Sync + 'static> {
-    quota: Quota,
     clock: DefaultClock,
     buckets: Cache<N, Arc<DefaultDirectRateLimiter>>,
 }
 
 impl<N: Hash + Eq + Send + Sync + 'static> Buckets<N> {
-    pub(crate) fn new(rate: Rate) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            quota: Quota::per_second(rate.per_second).allow_burst(rate.burst),
             clock: DefaultClock::default(),
             buckets: Cache::builder()
                 .max_capacity(MOST_NAMES)
@@ -50,14 +48,15 @@ impl<N: Hash + Eq + Send + Sync + 'static> Buckets<N> {
         }
     }
 
-    /// Takes one from the bucket of that name.
+    /// Takes one from the bucket of that name, which always has that rate.
     ///
     /// # Errors
     /// When it is empty: how long until there is one again.
-    pub(crate) fn take(&self, name: N) -> Result<(), Duration> {
-        let bucket = self
-            .buckets
-            .get_with(name, || Arc::new(RateLimiter::direct(self.quota)));
+    pub(crate) fn take(&self, name: N, rate: Rate) -> Result<(), Duration> {
+        let bucket = self.buckets.get_with(name, || {
+            let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+            Arc::new(RateLimiter::direct(quota))
+        });
         bucket
             .check()
             .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
@@ -94,21 +93,24 @@ mod tests {
     /// A bucket holds what it holds, and another name has another one.
     #[test]
     fn names_have_buckets_of_their_own() {
-        let buckets = Buckets::new(rate(1, 3));
+        let buckets = Buckets::new();
         for _ in 0..3 {
-            assert_eq!(buckets.take("ada"), Ok(()));
+            assert_eq!(buckets.take("ada", rate(1, 3)), Ok(()));
         }
-        let wait = buckets.take("ada").expect_err("it is empty");
+        let wait = buckets.take("ada", rate(1, 3)).expect_err("it is empty");
         assert!(wait <= Duration::from_secs(1), "{wait:?}");
-        assert_eq!(buckets.take("bob"), Ok(()));
+        // Another name has another one, of its own rate.
+        for _ in 0..100 {
+            assert_eq!(buckets.take("bob", rate(1, 100)), Ok(()));
+        }
     }
 
     /// However many names there are, so many are kept.
     #[test]
     fn memory_is_bounded() {
-        let buckets = Buckets::new(rate(1, 1));
+        let buckets = Buckets::new();
         for name in 0..3 * MOST_NAMES {
-            let _ = buckets.take(name);
+            let _ = buckets.take(name, rate(1, 1));
         }
         buckets.buckets.run_pending_tasks();
         assert!(buckets.buckets.entry_count() <= MOST_NAMES);

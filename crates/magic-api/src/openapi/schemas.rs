@@ -73,6 +73,8 @@ pub(super) fn all() -> Map<String, Value> {
         ("created_at", time()),
         ("created_by", text()),
         ("expires_at", maybe_time()),
+        ("rate", maybe_rate()),
+        ("burst", maybe_rate()),
         ("revoked_at", maybe_time()),
         ("revoked_by", maybe_text()),
     ];
@@ -247,6 +249,8 @@ pub(super) fn all() -> Map<String, Value> {
                 ),
                 ("expires_at?", maybe_time()),
                 ("expires_in?", maybe_text()),
+                ("rate?", maybe_rate()),
+                ("burst?", maybe_rate()),
             ]),
         ),
         ("RevokedKey", object(&[("id", text()), ("revoked", flag())])),
@@ -269,6 +273,11 @@ pub(super) fn all() -> Map<String, Value> {
         .into_iter()
         .map(|(name, schema)| (name.to_owned(), schema))
         .collect()
+}
+
+/// Requests, in a second or at once.
+fn maybe_rate() -> Value {
+    json!({"type": ["integer", "null"], "minimum": 1, "maximum": 1_000_000})
 }
 
 /// The catalogue.

@@ -3,6 +3,8 @@
 //! A key's text is in one answer, that of its making, and nowhere else. Keys stay listed when they were revoked, so that a record that
 //! names one can be understood later.
 
+use std::num::NonZeroU32;
+
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
@@ -10,7 +12,7 @@ use axum::response::Response;
 use hyper::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use magic_contract::{ControllerName, ErrorCode, Failure, JsonLimits, Reason, read_json};
-use magic_store::state::{ApiKey, ApiKeys, KeyError, NewKey, StateError};
+use magic_store::state::{ApiKey, ApiKeys, KeyError, KeyRate, NewKey, StateError};
 use magic_store::{Kind, Record};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,10 @@ struct Wanted {
     expires_at: Option<Timestamp>,
     /// Or how long it is good, such as `90d` or `12h`.
     expires_in: Option<String>,
+    /// How many requests in a second each node takes; absent means as the node's settings say.
+    rate: Option<u32>,
+    /// How many at once; absent means twice the rate.
+    burst: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +52,8 @@ struct Shown<'a> {
     created_at: Timestamp,
     created_by: &'a str,
     expires_at: Option<Timestamp>,
+    rate: Option<NonZeroU32>,
+    burst: Option<NonZeroU32>,
     revoked_at: Option<Timestamp>,
     revoked_by: Option<&'a str>,
 }
@@ -60,6 +68,8 @@ impl<'a> From<&'a ApiKey> for Shown<'a> {
             created_at: key.created_at,
             created_by: &key.created_by,
             expires_at: key.expires_at,
+            rate: key.rate.map(|rate| rate.per_second),
+            burst: key.rate.map(|rate| rate.burst),
             revoked_at: key.revoked.as_ref().map(|(at, _)| *at),
             revoked_by: key.revoked.as_ref().map(|(_, by)| by.as_str()),
         }
@@ -122,6 +132,11 @@ pub(super) async fn create(
     }
     if let Some(expiry) = key.expires_at {
         record = record.with_field("expires_at", expiry.to_string());
+    }
+    if let Some(rate) = key.rate {
+        record = record
+            .with_field("rate", rate.per_second.get())
+            .with_field("burst", rate.burst.get());
     }
     state.runtime.record(&record);
     state.authentication.until(&key.id, true).await;
@@ -206,7 +221,20 @@ fn checked(wanted: Wanted, by: &str) -> Result<NewKey, Refusal> {
     if expires_at.is_some_and(|expiry| expiry <= now) {
         return Err(unacceptable("the key would have expired already"));
     }
+    let rate = match (wanted.rate, wanted.burst) {
+        (None, Some(_)) => {
+            return Err(
+                unacceptable("a burst belongs to a rate; give both").with_detail("field", "/burst")
+            );
+        }
+        (None, None) => None,
+        (Some(per_second), burst) => Some(
+            KeyRate::new(per_second, burst)
+                .map_err(|error| refused(error).with_detail("field", "/rate"))?,
+        ),
+    };
     Ok(NewKey {
+        rate,
         name: wanted.name,
         roles: wanted.roles,
         controllers: wanted.controllers,
@@ -284,6 +312,15 @@ mod tests {
         assert!((2159..=2160).contains(&left), "{left}");
         let forever = key(r#"{"name": "ci", "roles": ["admin"]}"#).expect("a key");
         assert_eq!((forever.controllers, forever.expires_at), (None, None));
+        assert_eq!(forever.rate, None);
+        let rate = |text: &str| {
+            let rate = key(text).expect("a key").rate.expect("a rate");
+            (rate.per_second.get(), rate.burst.get())
+        };
+        let usual = rate(r#"{"name": "ci", "roles": ["execute"], "rate": 20}"#);
+        assert_eq!(usual, (20, 40));
+        let own = rate(r#"{"name": "ci", "roles": ["execute"], "rate": 20, "burst": 1}"#);
+        assert_eq!(own, (20, 1));
     }
 
     /// Words that mean nothing, and lists that are empty, are refused.
@@ -299,6 +336,11 @@ mod tests {
             r#"{"name": "x", "roles": ["read"], "expires_in": "-1h"}"#,
             r#"{"name": "x", "roles": ["read"], "expires_in": "0d"}"#,
             r#"{"name": "x", "roles": ["read"], "expires_at": "2020-01-01T00:00:00Z"}"#,
+            r#"{"name": "x", "roles": ["read"], "rate": 0}"#,
+            r#"{"name": "x", "roles": ["read"], "rate": 1000001}"#,
+            r#"{"name": "x", "roles": ["read"], "rate": 1, "burst": 601}"#,
+            r#"{"name": "x", "roles": ["read"], "rate": 1, "burst": 0}"#,
+            r#"{"name": "x", "roles": ["read"], "burst": 1}"#,
             r#"{"name": "x", "roles": ["read"], "expires_in": "1h", "expires_at": "2999-01-01T00:00:00Z"}"#,
         ] {
             assert!(key(text).is_err(), "{text}");

@@ -13,8 +13,10 @@ use super::transaction::{Access, Row, Transaction, Value, values};
 use super::{State, StateError, moment, time};
 
 mod key_text;
+mod rate;
 
 pub use key_text::{KeyText, NotAKey, is_key_id};
+pub use rate::KeyRate;
 
 /// How many keys there may be that are not revoked.
 const LIMIT: i64 = 10_000;
@@ -33,6 +35,8 @@ pub struct NewKey {
     pub controllers: Option<Vec<String>>,
     /// When it ends; `None` means when it is revoked.
     pub expires_at: Option<Timestamp>,
+    /// How often it may be used; `None` means as often as each node's settings say.
+    pub rate: Option<KeyRate>,
     /// Who makes it.
     pub created_by: String,
 }
@@ -54,6 +58,8 @@ pub struct ApiKey {
     pub created_by: String,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// How often it may be used; `None` means as often as each node's settings say.
+    pub rate: Option<KeyRate>,
     /// When and by whom it was revoked.
     pub revoked: Option<(Timestamp, String)>,
 }
@@ -159,7 +165,7 @@ impl State {
 macro_rules! select_keys {
     ($which:literal) => {
         concat!(
-            "SELECT id, name, secret_sha256, roles, controllers, created_at, created_by, expires_at, revoked_at, revoked_by FROM api_keys",
+            "SELECT id, name, secret_sha256, roles, controllers, created_at, created_by, expires_at, revoked_at, revoked_by, rate, burst FROM api_keys",
             $which
         )
     };
@@ -188,6 +194,7 @@ impl ApiKeys {
                 Some(expiry) => Some(moment(expiry.as_millisecond())?),
                 None => None,
             },
+            rate: new.rate,
             revoked: None,
         };
         let mut transaction = self.state.begin(Access::Change).await?;
@@ -202,8 +209,8 @@ impl ApiKeys {
         transaction
             .execute(
                 "store an API key",
-                "INSERT INTO api_keys (id, name, secret_sha256, roles, controllers, created_at, created_by, expires_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                "INSERT INTO api_keys (id, name, secret_sha256, roles, controllers, created_at, created_by, expires_at, rate, burst)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 &values![
                     key.id.as_str(),
                     key.name.as_str(),
@@ -213,6 +220,8 @@ impl ApiKeys {
                     now,
                     key.created_by.as_str(),
                     key.expires_at.map(Timestamp::as_millisecond),
+                    key.rate.map(|rate| i64::from(rate.per_second.get())),
+                    key.rate.map(|rate| i64::from(rate.burst.get())),
                 ],
             )
             .await?;
@@ -366,6 +375,7 @@ fn stored(row: &Row) -> Result<StoredKey, StateError> {
             created_at: moment(row.get(5)?)?,
             created_by: row.get(6)?,
             expires_at: optional_moment(row.get(7)?)?,
+            rate: KeyRate::stored(row.get(10)?, row.get(11)?)?,
             revoked: revoked_at.map(|at| (at, revoked_by.unwrap_or_default())),
         },
     })

@@ -38,6 +38,12 @@ pub(crate) struct CreateArguments {
     /// How long it is good, such as 90d or 12h; without this, until it is revoked
     #[arg(long, value_name = "TIME")]
     expires_in: Option<String>,
+    /// How many requests in a second each node takes with it; without this, as the node's settings say
+    #[arg(long, value_name = "NUMBER")]
+    rate: Option<u32>,
+    /// How many at once; without this, twice the rate
+    #[arg(long, value_name = "NUMBER", requires = "rate")]
+    burst: Option<u32>,
     #[command(flatten)]
     supervisor: SupervisorArguments,
 }
@@ -66,11 +72,12 @@ struct SupervisorArguments {
 }
 
 /// Columns: the title, and the member of the JSON form.
-const COLUMNS: [(&str, &str); 6] = [
+const COLUMNS: [(&str, &str); 7] = [
     ("ID", "id"),
     ("NAME", "name"),
     ("ROLES", "roles"),
     ("CONTROLLERS", "controllers"),
+    ("RATE", "rate"),
     ("EXPIRES", "expires_at"),
     ("REVOKED", "revoked_at"),
 ];
@@ -88,6 +95,11 @@ pub(crate) async fn run(
             }
             if let Some(time) = &arguments.expires_in {
                 wanted["expires_in"] = json!(time);
+            }
+            for (member, number) in [("rate", arguments.rate), ("burst", arguments.burst)] {
+                if let Some(number) = number {
+                    wanted[member] = json!(number);
+                }
             }
             let path = "/api/keys".to_owned();
             (&arguments.supervisor, Method::POST, path, Some(wanted))
@@ -145,6 +157,7 @@ fn listed(answer: &Value, output: Output) -> anyhow::Result<Ended> {
     for key in keys {
         table.add_row(COLUMNS.map(|(_, member)| match (member, key.get(member)) {
             ("controllers", None | Some(Value::Null)) => "all".to_owned(),
+            ("rate", Some(Value::Number(rate))) => format!("{rate}/s"),
             (_, value) => shown(value),
         }));
     }

@@ -144,7 +144,7 @@ fn rates_are_each_callers_own() {
     assert_eq!(ask("eve").status, 200);
 }
 
-fn until_limited(ask: impl Fn() -> Answer) -> Answer {
+pub(super) fn until_limited(ask: impl Fn() -> Answer) -> Answer {
     let until = Instant::now() + DEADLINE;
     loop {
         let answer = ask();

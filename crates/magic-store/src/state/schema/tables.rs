@@ -8,7 +8,22 @@
 
 use super::Migration;
 
-pub(super) const MIGRATIONS: [Migration; 1] = [Migration {
+pub(super) const MIGRATIONS: [Migration; 2] = [FIRST_TABLES, RATES_OF_KEYS];
+
+/// A key may have a rate of its own: requests in a second, and at once.
+const RATES_OF_KEYS: Migration = Migration {
+    name: "rates_of_keys",
+    sqlite: "
+ALTER TABLE api_keys ADD COLUMN rate INTEGER;
+ALTER TABLE api_keys ADD COLUMN burst INTEGER;
+",
+    postgres: "
+ALTER TABLE api_keys ADD COLUMN rate bigint;
+ALTER TABLE api_keys ADD COLUMN burst bigint;
+",
+};
+
+const FIRST_TABLES: Migration = Migration {
     name: "first_tables",
     sqlite: "
 CREATE TABLE revision (
@@ -247,4 +262,4 @@ CREATE TABLE log_usage (
 );
 INSERT INTO log_usage VALUES (1, 0);
 ",
-}];
+};

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::on_both;
-use crate::state::{KeyError, KeyRefusal, KeyText, NewKey};
+use crate::state::{KeyError, KeyRate, KeyRefusal, KeyText, NewKey};
 
 pub(super) fn new_key(name: &str) -> NewKey {
     NewKey {
@@ -11,6 +11,7 @@ pub(super) fn new_key(name: &str) -> NewKey {
         roles: vec!["execute".to_owned(), "read".to_owned()],
         controllers: Some(vec!["InvoiceSync".to_owned()]),
         expires_at: None,
+        rate: None,
         created_by: "ada".to_owned(),
     }
 }
@@ -51,6 +52,33 @@ async fn keys_are_made_found_admitted_and_revoked() {
             keys.revoke("0123456789abcdef", "bob").await,
             Err(KeyError::NoSuchKey { .. })
         ));
+    })
+    .await;
+}
+
+/// A rate is the key's own, on every node and after a restart; without one there is none.
+#[tokio::test]
+async fn rates_are_kept_with_their_keys() {
+    on_both(|world| async move {
+        let state = world.open().await;
+        let rate = KeyRate::new(20, Some(7)).unwrap();
+        let limited = NewKey {
+            rate: Some(rate),
+            ..new_key("limited")
+        };
+        let (_, made) = state.api_keys().create(limited).await.unwrap();
+        assert_eq!(made.rate, Some(rate));
+        let (_, free) = state.api_keys().create(new_key("free")).await.unwrap();
+        state.close().await;
+        let keys = world.open().await.api_keys();
+        let found = |id: String, keys: crate::state::ApiKeys| async move {
+            keys.find(&id).await.unwrap().unwrap().key().rate
+        };
+        assert_eq!(found(made.id, keys.clone()).await, Some(rate));
+        assert_eq!(found(free.id, keys.clone()).await, None);
+        let live = keys.live_keys().await.unwrap();
+        let rates: Vec<_> = live.iter().filter_map(|key| key.key().rate).collect();
+        assert_eq!(rates, [rate]);
     })
     .await;
 }

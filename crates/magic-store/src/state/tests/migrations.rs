@@ -1,7 +1,8 @@
 //! Tables are made once, by whoever is first, and never by an older program.
 
+use super::keys::new_key;
 use super::{World, on_both};
-use crate::state::{OpenError, State, StateOptions};
+use crate::state::{KeyRate, NewKey, OpenError, State, StateOptions};
 
 #[tokio::test]
 async fn many_nodes_start_at_once() {
@@ -22,7 +23,7 @@ async fn many_nodes_start_at_once() {
 async fn what_a_later_program_made_is_refused() {
     on_both(|world| async move {
         world.open().await.close().await;
-        world.tamper("INSERT INTO migrations (number, name, sha256, applied_at) SELECT 99, 'later', 'x', applied_at FROM migrations").await;
+        world.tamper("INSERT INTO migrations (number, name, sha256, applied_at) SELECT 99, 'later', 'x', applied_at FROM migrations WHERE number = 1").await;
         let refused = State::open(StateOptions::new(world.url())).await.unwrap_err();
         assert!(matches!(refused, OpenError::Later { found: 99, .. }), "{refused:?}");
         assert!(refused.to_string().contains("later program"));
@@ -31,6 +32,27 @@ async fn what_a_later_program_made_is_refused() {
         world.tamper("UPDATE migrations SET sha256 = 'other'").await;
         let refused = State::open(StateOptions::new(world.url())).await.unwrap_err();
         assert!(matches!(refused, OpenError::Changed { number: 1 }), "{refused:?}");
+    })
+    .await;
+}
+
+/// A state that the program before this one left keeps what is in it, and gets what is new.
+#[tokio::test]
+async fn what_an_earlier_program_made_is_brought_up_to_date() {
+    on_both(|world| async move {
+        let state = world.open().await;
+        let (text, key) = state.api_keys().create(new_key("old")).await.unwrap();
+        state.close().await;
+        world.tamper("ALTER TABLE api_keys DROP COLUMN rate; ALTER TABLE api_keys DROP COLUMN burst; DELETE FROM migrations WHERE number = 2").await;
+        let keys = world.open().await.api_keys();
+        let stored = keys.find(&key.id).await.unwrap().unwrap();
+        assert_eq!(stored.admit(&text, jiff::Timestamp::now()), Ok(&key));
+        let limited = NewKey {
+            rate: Some(KeyRate::new(5, None).unwrap()),
+            ..new_key("new")
+        };
+        keys.create(limited).await.unwrap();
+        assert_eq!(keys.live_keys().await.unwrap().len(), 2);
     })
     .await;
 }
