@@ -7,6 +7,7 @@ mod support;
 mod bundles;
 mod canaries;
 mod deploying;
+mod described;
 mod killed;
 mod moving;
 mod nodes;

@@ -119,8 +119,9 @@ fn request_id() -> Value {
     json!({
         "name": "X-Request-ID",
         "in": "header",
-        "description": "The caller's own identity for the request: letters, digits, `.`, `_` and `-`.",
-        "schema": {"type": "string", "maxLength": 128},
+        "description": "The caller's own identity for the request: at most 128 letters, digits, `.`, `_` and `-`. For any other \
+            the request gets an identity of the server's making.",
+        "schema": {"type": "string"},
     })
 }
 

@@ -1,6 +1,7 @@
 //! What to answer when a controller does not load: as a deploy, where the
 //! author reads it, and as a request, where a caller does.
 
+use crate::control::LoadFailure;
 use crate::template::LaunchError;
 use magic_contract::{ErrorCode, Failure, Reason};
 use magic_sandbox::Ended;
@@ -10,7 +11,7 @@ use serde_json::json;
 pub(crate) fn at_deploy(error: &LaunchError) -> Failure {
     match error {
         LaunchError::Load(failure) => {
-            let mut answer = Failure::new(ErrorCode::DoesNotLoad, failure.message.clone())
+            let mut answer = Failure::new(ErrorCode::DoesNotLoad, said(failure))
                 .with_detail("kind", json!(failure.kind));
             for (key, value) in [
                 ("exception", &failure.exception),
@@ -55,6 +56,17 @@ pub(crate) fn at_deploy(error: &LaunchError) -> Failure {
         )
         .with_reason(Reason::Rollout)
         .with_internal(error.to_string()),
+    }
+}
+
+/// What the import said; an exception may have no text, and then its name says more than nothing.
+fn said(failure: &LoadFailure) -> String {
+    if !failure.message.trim().is_empty() {
+        return failure.message.clone();
+    }
+    match &failure.exception {
+        Some(exception) => format!("the import raised {exception} without a message"),
+        None => "the import failed without a message".to_owned(),
     }
 }
 

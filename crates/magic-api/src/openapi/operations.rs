@@ -80,11 +80,10 @@ impl Body {
             })),
             Self::Archive => Some(json!({
                 "required": true,
-                "description": "A tar archive of the controller's folder, compressed or not.",
+                "description": "A tar archive of the controller's folder, compressed with zstd or gzip. Its own bytes tell which.",
                 "content": {
                     "application/zstd": {"schema": {}},
                     "application/gzip": {"schema": {}},
-                    "application/x-tar": {"schema": {}},
                 },
             })),
         }
@@ -135,7 +134,11 @@ fn flag() -> Value {
 }
 
 fn number() -> Value {
-    json!({"type": "integer", "minimum": 0})
+    json!({"type": "integer", "minimum": 0, "maximum": u64::MAX})
+}
+
+fn lines() -> Value {
+    json!({"type": "integer", "minimum": 0, "maximum": u32::MAX})
 }
 
 fn time() -> Value {
@@ -344,17 +347,23 @@ static OPERATIONS: &[(&str, &str, Operation)] = &[
             parameters: &[
                 query("follow", "Go on with new lines as they come.", flag),
                 query("after", "Only lines after this number.", number),
-                query("limit", "At most so many lines.", number),
+                query(
+                    "limit",
+                    "At most so many lines; never more than 1000.",
+                    lines,
+                ),
+                query("request", "Only lines of this request.", text),
                 header(
                     "Last-Event-ID",
-                    "Where a stream that was cut off goes on.",
-                    number,
+                    "Where a stream that was cut off goes on; what is no line's number says nothing.",
+                    text,
                 ),
             ],
             answers: &[answer(
                 &[(JSON, "Logs"), (EVENTS, "")],
                 "Lines; with `follow`, an event `line` for each, and `missed` for a hole.",
             )],
+            codes: &[Code::DeploymentFailed],
             ..Operation::NONE
         },
     ),
@@ -408,7 +417,11 @@ static OPERATIONS: &[(&str, &str, Operation)] = &[
                 query("since", "Not older.", time),
                 query("until", "Older.", time),
                 query("before", "Only records with a number below this.", number),
-                query("limit", "At most so many.", number),
+                query(
+                    "limit",
+                    "At most so many, but always one; never more than 1000.",
+                    number,
+                ),
             ],
             answers: &[answer(&[(JSON, "Audit")], "Records, and where to go on.")],
             codes: &[Code::UnknownController],

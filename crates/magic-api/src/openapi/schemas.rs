@@ -92,6 +92,17 @@ pub(super) fn all() -> Map<String, Value> {
         ("remedy", maybe_text()),
     ]);
     let attempt = object(&[("name", text()), ("refused", flag()), ("detail", text())]);
+    let log_line = object(&[
+        ("cursor?", count()),
+        ("node?", text()),
+        ("time", time()),
+        ("request_id", maybe_text()),
+        ("stream", text()),
+        ("level", text()),
+        ("message", text()),
+        ("fields", any_object()),
+        ("truncated", flag()),
+    ]);
     let schemas = [
         ("Anything", json!({"description": "Any JSON value."})),
         ("ErrorCode", error_code()),
@@ -197,9 +208,10 @@ pub(super) fn all() -> Map<String, Value> {
             "Logs",
             object(&[
                 ("controller", text()),
-                ("lines", list(any_object())),
-                ("newest", count()),
-                ("dropped", count()),
+                ("source", json!({"enum": ["state", "memory"]})),
+                ("lines", list(log_line)),
+                ("next?", count()),
+                ("missed?", flag()),
             ]),
         ),
         (
