@@ -9,8 +9,10 @@ use serde_json::json;
 
 use crate::command::run;
 use crate::folder::{ANY, Folder};
-use crate::http_client::{Answer, Call};
+use crate::http_client::{Answer, Call, Connection};
 use crate::server::Server;
+
+mod postgres;
 
 const ADMIN_KEY: &str = "an-administrators-key-of-many-characters";
 const SERVE: &[&str] = &["serve", "--json", "--listen", "127.0.0.1:0"];
@@ -162,4 +164,59 @@ fn damaged_archives_restore_nothing() {
     let former = forced.json()["former_data_dir"].clone();
     let former = Path::new(former.as_str().expect("a folder"));
     assert!(former.join("state.db").is_file(), "{forced:?}");
+}
+
+/// A follower that has seen more than a restored state knows is told, and hears what is written since, whatever its number.
+#[test]
+fn a_follower_goes_on_after_a_restore() {
+    let folder = Folder::new();
+    folder.controller("Writer", ANY, "self.log.info(input['message'])\nreturn {}");
+    let write = |server: &Server, message: &str| {
+        let call = Call::post(
+            "/api/execute/Writer",
+            &json!({ "message": message }).to_string(),
+        );
+        let answer = server.call(&call.header("X-API-Key", ADMIN_KEY));
+        assert_eq!(answer.status, 200, "{}", answer.json());
+    };
+    let logs = |server: &Server, query: &str| {
+        let call = Call::get(&format!("/api/controllers/Writer/logs{query}"));
+        server.call(&call.header("X-API-Key", ADMIN_KEY)).json()
+    };
+    let server = serve(&folder);
+    write(&server, "before");
+    assert_eq!(logs(&server, "")["source"], "state");
+    run(&folder, &["backup", "kept.backup"]).with_status(0);
+    for number in 0..5 {
+        write(&server, &format!("lost {number}"));
+    }
+    let seen = logs(&server, "")["next"].as_i64().expect("a number");
+    end(server);
+    run(&folder, &["restore", "kept.backup", "--force"]).with_status(0);
+
+    let server = serve(&folder);
+    write(&server, "after");
+    let mut stream = Connection::open(server.address());
+    let follow =
+        Call::get("/api/controllers/Writer/logs?follow=true").header("X-API-Key", ADMIN_KEY);
+    stream.write(&follow.header("Last-Event-ID", &seen.to_string()).bytes());
+    let told = stream.read_until("after");
+    assert!(
+        told.contains("event: missed") || told.contains("event:missed"),
+        "{told}"
+    );
+    assert!(!told.contains("lost"), "{told}");
+    write(&server, "and on");
+    stream.read_until("and on");
+    // Whoever asks for a page is told too, and a reader who has seen no more than there is misses nothing.
+    let ahead = logs(&server, &format!("?after={seen}"));
+    assert_eq!(ahead["missed"], true, "{ahead}");
+    let next = ahead["next"].as_i64().expect("a number");
+    let level = logs(&server, &format!("?after={next}"));
+    assert_eq!(
+        (&level["missed"], &level["lines"]),
+        (&json!(false), &json!([])),
+        "{level}"
+    );
+    end(server);
 }

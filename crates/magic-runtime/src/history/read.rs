@@ -165,7 +165,7 @@ async fn logs(
         .logs(&filter, start, limit)
         .await
         .map_err(|error| refusal::of_state(&error))?;
-    let missed = match (after, page.oldest) {
+    let forgotten = match (after, page.oldest) {
         (Some(after), Some(oldest)) => after > 0 && oldest > after.saturating_add(1),
         _ => false,
     };
@@ -177,7 +177,7 @@ async fn logs(
             .map(shown)
             .collect(),
         next: page.next,
-        missed,
+        missed: forgotten || page.went_back,
     })
 }
 

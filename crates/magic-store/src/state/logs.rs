@@ -86,6 +86,10 @@ pub struct LogPage {
     /// The number of the oldest line that is kept, of any controller; a reader that
     /// wanted to go on further back than that has missed lines.
     pub oldest: Option<i64>,
+    /// Whether the reader asked for lines after one that was never written here: the
+    /// state was restored from a backup since, and other lines will have its number.
+    /// The page has the last lines, because nothing tells which of them it has seen.
+    pub went_back: bool,
 }
 
 /// A statement that gives lines as [`kept`] reads them.
@@ -196,6 +200,10 @@ impl State {
             None => (None, None),
         };
         let limit = limit.min(PAGE_LIMIT);
+        // Forgetting begins with the oldest, so what is after the newest was never here.
+        let went_back =
+            matches!((start, newest), (LogStart::After(cursor), Some(newest)) if cursor > newest);
+        let start = if went_back { LogStart::Last } else { start };
         let (statement, edge) = match (filter, start) {
             (LogFilter::All, LogStart::After(cursor)) => (
                 select_logs!("WHERE cursor > $1 ORDER BY cursor LIMIT $2"),
@@ -255,6 +263,7 @@ impl State {
             lines,
             next,
             oldest,
+            went_back,
         })
     }
 

@@ -171,3 +171,44 @@ async fn followers_miss_nothing() {
     })
     .await;
 }
+
+/// A state that was restored has fewer lines than a reader has seen, and gives their numbers to other lines. The reader is told, and
+/// goes on with what there is; who asks within what there is is not.
+#[tokio::test]
+async fn a_reader_of_a_restored_state_is_told_and_goes_on() {
+    on_both(|world| async move {
+        let state = world.open().await;
+        let batch: Vec<_> = (0..4).map(|number| line(number, "A", "req")).collect();
+        state.append_logs("one", &batch).await.unwrap();
+        let after = |cursor| {
+            let (state, filter) = (state.clone(), LogFilter::Controller("A".to_owned()));
+            async move {
+                state
+                    .logs(&filter, LogStart::After(cursor), 100)
+                    .await
+                    .unwrap()
+            }
+        };
+        let newest = after(0).await.next;
+        let level = after(newest).await;
+        assert!(!level.went_back && level.lines.is_empty());
+        assert_eq!(level.next, newest);
+        let ahead = after(newest + 2).await;
+        assert!(ahead.went_back);
+        assert_eq!((ahead.lines.len(), ahead.next), (4, newest));
+        // What is written now is heard, also under a number that the reader has seen before.
+        state
+            .append_logs("one", &[line(4, "A", "req")])
+            .await
+            .unwrap();
+        let next = after(ahead.next).await;
+        assert!(!next.went_back);
+        assert_eq!(next.lines.len(), 1);
+        // Where everything was forgotten, numbers go on, and nobody goes back.
+        world.tamper("DELETE FROM logs").await;
+        let empty = after(next.next).await;
+        assert!(!empty.went_back);
+        assert_eq!(empty.next, next.next);
+    })
+    .await;
+}
