@@ -4,12 +4,11 @@
 //! one rename put it into place. A folder that was there before is moved aside and never deleted. Names in an archive are
 //! judged before anything is written: it may come from anywhere, and this may run as root.
 
-use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use magic_contract::DatabaseUrl;
@@ -17,11 +16,15 @@ use magic_store::state::{State, StateOptions};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
 use serde_json::json;
 
-use super::archive::{self, CHECKSUMS, Checksums, Digest, FORMAT, MANIFEST, Manifest, TOPS};
+use super::archive::{self, Manifest};
 use crate::cli::{Ended, Refused};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::terminal::escaped;
+
+mod unpack;
+
+use unpack::unpack;
 
 /// The arguments of `magic restore`.
 #[derive(Debug, clap::Args)]
@@ -32,9 +35,6 @@ pub(crate) struct Arguments {
     #[arg(long)]
     force: bool,
 }
-
-/// Members that are read into memory are small.
-const SMALL: u64 = 16 << 20;
 
 /// What came of it.
 struct Restored {
@@ -106,7 +106,7 @@ async fn restore(arguments: &Arguments, settings: &Settings) -> anyhow::Result<R
     let file = arguments.file.clone();
     let unpacking = tokio::task::spawn_blocking({
         let root = root.clone();
-        move || unpack(&file, &root)
+        move || unpack(File::open(&file)?, &root)
     });
     let (manifest, files) = unpacking
         .await?
@@ -169,114 +169,6 @@ fn see_that_it_is_free(settings: &Settings, force: bool) -> anyhow::Result<bool>
         );
     }
     Ok(occupied)
-}
-
-/// Unpacks into a folder that does not exist yet, and sees that everything is as it was written.
-fn unpack(file: &Path, root: &Path) -> anyhow::Result<(Manifest, usize)> {
-    let file = File::open(file)?;
-    let mut tar = tar::Archive::new(zstd::Decoder::new(file)?);
-    DirBuilder::new().mode(0o700).create(root)?;
-    let mut manifest: Option<Manifest> = None;
-    let mut stated: Option<Checksums> = None;
-    let mut found = Checksums::new();
-    let mut folders = Vec::new();
-    for entry in tar.entries()? {
-        let entry = entry?;
-        anyhow::ensure!(stated.is_none(), "something comes after its end");
-        let path = entry.path()?.into_owned();
-        let name = path.to_str().context("a name is not text")?.to_owned();
-        let kind = entry.header().entry_type();
-        let mode = entry.header().mode()? & 0o755;
-        match name.as_str() {
-            MANIFEST if manifest.is_none() => {
-                let read: Manifest = serde_json::from_reader(entry.take(SMALL))?;
-                anyhow::ensure!(
-                    read.magic_backup == FORMAT,
-                    "it was written by a later program; use that one"
-                );
-                manifest = Some(read);
-                continue;
-            }
-            CHECKSUMS => {
-                stated = Some(serde_json::from_reader(entry.take(SMALL))?);
-                continue;
-            }
-            _ => anyhow::ensure!(manifest.is_some(), "it does not say what it is"),
-        }
-        let place = root.join(judged(&path)?);
-        if kind.is_dir() {
-            DirBuilder::new().mode(0o700).create(&place)?;
-            folders.push((place, mode));
-        } else if kind.is_file() {
-            let mut digest = Digest::new(entry);
-            let mut to = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&place)
-                .or_else(|error| in_new_folder(error, &place))?;
-            io::copy(&mut digest, &mut to)?;
-            to.set_permissions(Permissions::from_mode(mode))?;
-            found.insert(name, digest.text());
-        } else {
-            bail!("{} is neither a file nor a folder", escaped(&name));
-        }
-    }
-    let manifest = manifest.context("it is empty")?;
-    let stated = stated.context("it was cut off")?;
-    if let Some(wrong) = differing(&stated, &found) {
-        bail!("{} is not as it was written", escaped(&wrong));
-    }
-    anyhow::ensure!(
-        manifest.has_state == found.contains_key("state.db"),
-        "the state is missing"
-    );
-    // Last, and from the inside out: a folder may be read-only.
-    for (folder, mode) in folders.into_iter().rev() {
-        std::fs::set_permissions(folder, Permissions::from_mode(mode))?;
-    }
-    Ok((manifest, found.len()))
-}
-
-/// Heads lie in a folder that is not a member by itself.
-fn in_new_folder(error: io::Error, place: &Path) -> io::Result<File> {
-    let Some(folder) = place
-        .parent()
-        .filter(|_| error.kind() == io::ErrorKind::NotFound)
-    else {
-        return Err(error);
-    };
-    DirBuilder::new().mode(0o700).create(folder)?;
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(place)
-}
-
-/// A name that stays below the folder and begins as one of ours.
-fn judged(path: &Path) -> anyhow::Result<&Path> {
-    let mut parts = path.components();
-    let first = parts.next();
-    let ours = TOPS
-        .iter()
-        .any(|top| first == Some(Component::Normal(top.as_ref())));
-    let plain = parts.all(|part| matches!(part, Component::Normal(_)));
-    anyhow::ensure!(
-        ours && plain,
-        "{} is no name of a backup",
-        escaped(&path.to_string_lossy())
-    );
-    Ok(path)
-}
-
-/// The first file that is missing, was added, or has other content.
-fn differing(stated: &Checksums, found: &Checksums) -> Option<String> {
-    let names: BTreeSet<_> = stated.keys().chain(found.keys()).collect();
-    names
-        .into_iter()
-        .find(|name| stated.get(*name) != found.get(*name))
-        .cloned()
 }
 
 /// Moves a log whose key is not there out of the way of the next start; where to, below the data folder.
