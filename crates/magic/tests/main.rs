@@ -25,6 +25,7 @@ mod policy;
 #[expect(dead_code, reason = "other tests use more of it")]
 mod postgres;
 mod reload;
+mod retention;
 mod run;
 mod secrets;
 mod server;
