@@ -8,6 +8,7 @@ mod bundles;
 mod canaries;
 mod deploying;
 mod described;
+mod executing;
 mod killed;
 mod moving;
 mod nodes;

@@ -73,6 +73,8 @@ fn refusals_are_envelopes() {
         (Call::new("BREW", "/api/health"), 405, "E1004"),
         (execute("{"), 400, "E1004"),
         (execute(""), 400, "E1004"),
+        (execute(r#"{"a": 1, "a": 2}"#), 400, "E1004"),
+        (execute(r#"{"a": {"b": 1, "\u0062": 2}}"#), 400, "E1004"),
         (execute("[]"), 400, "E1003"),
         (
             execute("{}").header("Content-Type", "text/plain"),

@@ -161,6 +161,30 @@ fn requests_that_contradict_themselves() {
     assert_alive(&server);
 }
 
+/// What a client may write beside its chunks is read over, and is not read without end.
+#[test]
+fn extensions_of_chunks_are_bounded() {
+    let (_folder, server) = serving("");
+    let head = "POST /api/execute/Echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut connection = Connection::open(server.address());
+    connection
+        .write(format!("{head}2;name=value;other=\"quoted\"\r\n{{}}\r\n0\r\n\r\n").as_bytes());
+    assert_eq!(connection.answer().status, 200);
+    // Many small ones, and one that is large.
+    let many = format!("1;{}\r\n \r\n", "x".repeat(1_000)).repeat(1_000);
+    let large = format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "x".repeat(1_000_000));
+    for extensions in [many, large] {
+        let mut connection = Connection::open(server.address());
+        connection.write(format!("{head}{extensions}").as_bytes());
+        let answer = String::from_utf8_lossy(&connection.closed()).into_owned();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{answer}"
+        );
+    }
+    assert_alive(&server);
+}
+
 /// Followers of logs are bounded too.
 #[test]
 fn followers_are_bounded() {
