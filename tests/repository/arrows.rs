@@ -4,13 +4,14 @@ use crate::{files, read};
 use std::collections::BTreeSet;
 
 /// Each crate with the crates of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     (
         "magic",
         &[
             "magic-api",
             "magic-broker",
             "magic-contract",
+            "magic-otlp",
             "magic-runtime",
             "magic-sandbox",
             "magic-store",
@@ -29,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
             "magic-store",
         ],
     ),
+    ("magic-otlp", &["magic-broker"]),
     ("magic-broker", &["magic-contract"]),
     ("magic-store", &["magic-contract"]),
     ("magic-sandbox", &[]),
@@ -36,8 +38,12 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// Crates that only the named ones may use, whatever for.
-const ONLY: [(&str, &[&str]); 8] = [
+const ONLY: [(&str, &[&str]); 12] = [
     ("anyhow", &["magic"]),
+    ("opentelemetry", &["magic-otlp"]),
+    ("opentelemetry-http", &["magic-otlp"]),
+    ("opentelemetry-otlp", &["magic-otlp"]),
+    ("opentelemetry_sdk", &["magic-otlp"]),
     ("clap", &["magic"]),
     ("axum", &["magic-api"]),
     ("landlock", &["magic-sandbox"]),

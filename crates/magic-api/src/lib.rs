@@ -28,6 +28,7 @@ mod routes;
 mod server;
 mod state;
 mod status;
+mod trace;
 
 pub use auth::allowlist::{ControllerAllowlist, NotAnAllowlist};
 pub use auth::authenticator::{Authentication, Authenticator};

@@ -94,7 +94,11 @@ impl Refusal {
     /// Writes the envelope into a response that this refusal became, keeping the headers that are there already.
     pub(crate) fn write_envelope(&self, response: &mut Response, request_id: &RequestId) {
         if let Some(internal) = &self.failure.internal {
-            tracing::error!(%request_id, code = self.failure.code.as_str(), internal, "request failed inside");
+            tracing::error!(
+                code = self.failure.code.as_str(),
+                internal,
+                "request failed inside"
+            );
         }
         let envelope = self.envelope(request_id);
         let text = serde_json::to_vec(&envelope).expect("strings and JSON values are JSON");

@@ -14,7 +14,9 @@ use futures_util::FutureExt;
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Request, StatusCode};
 use magic_contract::{ErrorCode, Failure, Reason};
+use magic_runtime::{Runtime, TraceContext, log_span};
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use crate::answered::Answered;
 use crate::auth::authenticator::Authentication;
@@ -25,6 +27,7 @@ use crate::options::ApiOptions;
 use crate::origin;
 use crate::refusal::Refusal;
 use crate::request_id::{self, RequestId};
+use crate::trace;
 
 /// Where a connection came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,7 @@ impl Peer {
 
 /// Everything that is needed to answer requests.
 pub(crate) struct RequestScope {
+    runtime: Runtime,
     router: axum::Router,
     answered: Answered,
     header_count: usize,
@@ -71,8 +75,14 @@ pub(crate) struct RequestScope {
 }
 
 impl RequestScope {
-    pub(crate) fn new(router: axum::Router, options: &ApiOptions, answered: Answered) -> Self {
+    pub(crate) fn new(
+        runtime: Runtime,
+        router: axum::Router,
+        options: &ApiOptions,
+        answered: Answered,
+    ) -> Self {
         Self {
+            runtime,
             router,
             answered,
             header_count: options.header_count,
@@ -83,8 +93,21 @@ impl RequestScope {
     }
 
     /// Answers one request. Dropping the future cancels it.
-    pub(crate) async fn answer(&self, mut request: Request<Body>, source: &Source) -> Response {
+    pub(crate) async fn answer(&self, request: Request<Body>, source: &Source) -> Response {
         let id = RequestId::of(request.headers());
+        let trace = trace::of(&self.runtime, &request, &id);
+        let lines = log_span(id.as_str(), trace.as_ref());
+        let answering = self.answer_as(id, trace, request, source);
+        answering.instrument(lines).await
+    }
+
+    async fn answer_as(
+        &self,
+        id: RequestId,
+        trace: Option<TraceContext>,
+        mut request: Request<Body>,
+        source: &Source,
+    ) -> Response {
         // Formatted only if somebody asked for it: this is the hot path.
         let asked = tracing::enabled!(tracing::Level::DEBUG)
             .then(|| format!("{} {}", request.method(), request.uri().path()));
@@ -95,6 +118,9 @@ impl RequestScope {
             Ok(None) => {
                 request.extensions_mut().insert(id.clone());
                 request.extensions_mut().insert(source.clone());
+                if let Some(trace) = &trace {
+                    request.extensions_mut().insert(trace.clone());
+                }
                 let routed = self.router.clone().oneshot(request);
                 // The state that a panicking handler leaves behind is its own future, which is dropped with it.
                 match AssertUnwindSafe(routed).catch_unwind().await {
@@ -104,12 +130,17 @@ impl RequestScope {
                 }
             }
         };
-        if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
+        let refusal = response.extensions_mut().remove::<Arc<Refusal>>();
+        if let Some(refusal) = &refusal {
             refusal.write_envelope(&mut response, &id);
+        }
+        if let Some(trace) = trace {
+            let code = refusal.as_ref().map(|refusal| refusal.code());
+            trace::end(&trace, response.status(), code);
         }
         self.answered.count(response.status());
         if let Some(asked) = asked {
-            tracing::debug!(request_id = %id, asked, status = response.status().as_u16(), "answered");
+            tracing::debug!(asked, status = response.status().as_u16(), "answered");
         }
         let headers = response.headers_mut();
         headers.insert(request_id::HEADER, id.to_header());

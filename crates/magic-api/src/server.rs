@@ -77,7 +77,12 @@ pub async fn serve(
     let connections = state.connections.clone();
     let answered = state.answered.clone();
     let router = routes::router(state, gate);
-    let scope = Arc::new(RequestScope::new(router, &options, answered));
+    let scope = Arc::new(RequestScope::new(
+        runtime.clone(),
+        router,
+        &options,
+        answered,
+    ));
     let mut loops = tokio::task::JoinSet::new();
     for listener in listeners {
         let connection = Connection::new(Arc::clone(&scope), options.clone(), ending.clone());

@@ -12,6 +12,7 @@
 use crate::capability::Method;
 use crate::http::AddressRules;
 use crate::record::{AuditSink, CallRecord, Ending, Intent};
+use crate::trace::SpanId;
 use magic_contract::{
     Allowance, Capability, CapabilityKind, Failure, Grant, RuleReference, Target,
 };
@@ -30,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// When the request's time is up.
     pub(crate) deadline: Instant,
+    /// The number of its span, where spans are recorded.
+    pub(crate) span: Option<SpanId>,
     grant: &'a Grant,
     allowance: &'a Allowance,
     audit: &'a dyn AuditSink,
@@ -62,6 +65,7 @@ impl<'a> Call<'a> {
             id,
             method,
             deadline,
+            span: None,
             grant,
             allowance,
             audit,
@@ -156,6 +160,7 @@ impl<'a> Call<'a> {
             rule: Some(&self.rule),
             would_deny: &self.would_deny,
             duration: self.begun.elapsed(),
+            span: self.span,
         });
     }
 }

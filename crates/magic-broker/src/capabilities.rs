@@ -20,7 +20,7 @@ use crate::http::{Egress, EgressSession};
 use crate::problem;
 use crate::queue::{QueueSession, Queues};
 use crate::secrets::{Redactor, Secrets, SecretsSession};
-use crate::trace::TraceContext;
+use crate::trace::{SpanId, TraceContext};
 use magic_contract::{CapabilityKind, ControllerName, Effects, Failure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -270,6 +270,12 @@ impl Capabilities {
             sessions.database.rollback().await;
             sessions.queue.abandon().await;
         }
+    }
+
+    /// A number for the span of a call that begins, where spans are recorded.
+    pub(crate) fn reserve_span(&self) -> Option<SpanId> {
+        let trace = self.sessions.as_ref()?.facts.trace.as_ref()?;
+        trace.reserve()
     }
 
     /// Performs a call that the grant allows as such.

@@ -52,4 +52,7 @@ pub use record::{AuditSink, CallRecord, Durable, Ending, Intent};
 pub use redis_store::{RedisStore, RedisUrlError};
 pub use session::{End, LogSink, Session, Surroundings};
 pub use store::StoreError;
-pub use trace::TraceContext;
+pub use trace::{
+    OpenSpan, Span, SpanCounts, SpanEnd, SpanId, SpanKind, SpanSink, SpanValue, TraceContext,
+    TraceId,
+};

@@ -1,6 +1,7 @@
 //! What is recorded of a capability call, and where it goes.
 
 use crate::capability::Method;
+use crate::trace::SpanId;
 use magic_contract::{CapabilityKind, Failure, RuleReference};
 use serde_json::{Map, Value};
 use std::pin::Pin;
@@ -53,6 +54,8 @@ pub struct CallRecord<'a> {
     pub would_deny: &'a [RuleReference],
     /// From reading the call to its end.
     pub duration: Duration,
+    /// The number of its span; `None` where none are recorded, and for what was refused before it began.
+    pub span: Option<SpanId>,
 }
 
 /// How a call ended.

@@ -294,6 +294,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     rule: None,
                     would_deny: &[],
                     duration: Duration::ZERO,
+                    span: None,
                 });
                 self.answer(Answered {
                     id,
@@ -363,6 +364,7 @@ async fn perform(
     let bytes = params.len();
     let outcome = match Call::begin(id, method, around.deadline, &grant, around.audit) {
         Ok(mut call) => {
+            call.span = around.capabilities.reserve_span();
             // Framed before it is recorded, so that the record tells an answer that does not fit
             // as what the controller is told.
             let outcome = around

@@ -14,13 +14,14 @@ use crate::idempotency::Claimed;
 use crate::request::StartedBy;
 use crate::runtime::Shared;
 use crate::sinks::Sinks;
-use magic_broker::Capabilities;
 use magic_broker::db::{CommitError, IdempotentAnswer};
+use magic_broker::{Capabilities, TraceId};
 use magic_contract::{ErrorCode, Failure, Reason};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// A request that has not ended yet.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub(crate) struct Open {
     /// The message that started it, for the record.
     pub(crate) started_by: Option<StartedBy>,
     /// The trace that it belongs to, for the record.
-    pub(crate) trace_id: Option<String>,
+    pub(crate) trace_id: Option<TraceId>,
 }
 
 impl Closing {
@@ -102,12 +103,13 @@ impl Drop for Closing {
             return;
         };
         let closings = open.shared.closings.clone();
-        closings.spawn(async move {
+        let undone = async move {
             open.undo().await;
             let mut facts = open.facts("none");
             facts.insert("abandoned".to_owned(), json!(true));
             open.sinks.execution(None, open.arrived.elapsed(), facts);
-        });
+        };
+        closings.spawn(undone.in_current_span());
     }
 }
 
@@ -195,7 +197,7 @@ impl Open {
             ("calls".to_owned(), json!(self.sinks.calls())),
         ]);
         if let Some(trace) = &self.trace_id {
-            facts.insert("trace_id".to_owned(), json!(trace));
+            facts.insert("trace_id".to_owned(), json!(trace.to_string()));
         }
         if let Some(message) = &self.started_by {
             facts.insert("trigger".to_owned(), json!(message));
@@ -224,7 +226,8 @@ async fn in_a_task<T: Send + 'static>(
     closings: &TaskTracker,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Failure> {
-    closings.spawn(work).await.map_err(|error| {
+    let ended = closings.spawn(work.in_current_span()).await;
+    ended.map_err(|error| {
         Failure::new(
             ErrorCode::ControllerFailed,
             "the request could not be ended",

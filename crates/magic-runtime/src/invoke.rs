@@ -2,7 +2,7 @@
 //!
 //! find deployment -> admission permit -> read input -> claim its name -> validate
 //! input -> take a worker -> session -> outcome -> validate output -> commit ->
-//! record -> answer; cleaning up is what dropping the worker does, off this
+//! record -> answer; each step is a span where traces are recorded; cleaning up is what dropping the worker does, off this
 //! path.
 
 use crate::admission::Permit;
@@ -10,22 +10,24 @@ use crate::canary::{Side, Trial, Verdict};
 use crate::capture::Source;
 use crate::closing::{Closing, Open};
 use crate::deployment::Deployment;
-use crate::execution::{self, Job, Surrounded};
+use crate::execution::{self, Surrounded};
 use crate::history::Draft;
-use crate::idempotency::{self, Named};
+use crate::idempotency::{self, Claimed, Named};
 use crate::lifecycle;
+use crate::logged::{self, Logged};
 use crate::meters::Counting;
 use crate::outcome::{self, Returned};
 use crate::registry::{self, Chosen, Missing};
 use crate::request::{Answer, Failed, Request};
 use crate::runtime::Shared;
 use crate::sinks::Sinks;
+use crate::traces;
 use crate::version::Version;
 use bytes::Bytes;
-use magic_broker::TraceContext;
+use magic_broker::{OpenSpan, SpanEnd, TraceContext};
 use magic_contract::{Category, ErrorCode, Failure, JsonLimits, Reason, ValidValue};
 use magic_sandbox::Ended;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,22 +53,33 @@ pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Ans
     let mut tried = None;
     let mut draft = None;
     let mut counting = None;
+    let logged = Logged::default();
     let outcome = async {
-        let chosen = choose(shared, &request).await?;
-        tried = chosen.tried;
-        let deployment = chosen.deployment;
-        version = Some(deployment.version.clone());
-        draft = begin(shared, &request, &deployment.version, arrived);
-        counting = Some(deployment.version.meters.begin());
-        if shared.is_draining() {
-            return Err(
-                Failure::new(ErrorCode::NoCapacity, "the runtime is shutting down")
-                    .with_reason(Reason::Draining),
-            );
-        }
-        let permit = deployment.admission.enter().await?;
-        let draft = draft.as_ref();
-        steps(shared, &request, &deployment, permit, arrived, draft).await
+        let admitted = async {
+            let chosen = choose(shared, &request).await?;
+            tried = chosen.tried;
+            let deployment = chosen.deployment;
+            version = Some(deployment.version.clone());
+            known(&request, &deployment.version);
+            draft = begin(shared, &request, &deployment.version, arrived);
+            counting = Some(deployment.version.meters.begin());
+            if shared.is_draining() {
+                return Err(
+                    Failure::new(ErrorCode::NoCapacity, "the runtime is shutting down")
+                        .with_reason(Reason::Draining),
+                );
+            }
+            let permit = deployment.admission.enter().await?;
+            Ok((deployment, permit))
+        };
+        let (deployment, permit) =
+            traces::step(request.trace.as_ref(), "admission", admitted).await?;
+        let begun = Begun {
+            arrived,
+            draft: draft.as_ref(),
+            logged: &logged,
+        };
+        steps(shared, &request, &deployment, permit, begun).await
     };
     let outcome = outcome.await;
     if let Some((trial, side)) = tried {
@@ -78,16 +91,38 @@ pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Ans
         Told {
             counting,
             draft: draft.as_deref(),
+            logged: &logged,
         },
         arrived,
         outcome,
     )
 }
 
+/// Tells log lines and spans from here on which version it is about.
+fn known(request: &Request, version: &Version) {
+    let contract = &version.contract;
+    let lines = tracing::Span::current();
+    lines.record("controller", tracing::field::display(&contract.name));
+    lines.record("version", tracing::field::display(&contract.version));
+    if let Some(trace) = request.trace.as_ref().filter(|trace| trace.is_recorded()) {
+        trace.note("magic.controller", contract.name.to_string());
+        trace.note("magic.version", contract.version.to_string());
+    }
+}
+
 /// Who is told how a request ended, beside its caller.
 struct Told<'a> {
     counting: Option<Counting>,
     draft: Option<&'a Draft>,
+    logged: &'a Logged,
+}
+
+/// What there is of a request before its first step.
+#[derive(Clone, Copy)]
+struct Begun<'a> {
+    arrived: Instant,
+    draft: Option<&'a Arc<Draft>>,
+    logged: &'a Logged,
 }
 
 /// Begins to tell of an execution, where that is kept.
@@ -179,13 +214,20 @@ pub(crate) async fn invoke_on(
 ) -> Result<Answer, Failed> {
     let arrived = Instant::now();
     let counting = Some(deployment.version.meters.begin());
+    known(&request, &deployment.version);
     let draft = begin(shared, &request, &deployment.version, arrived);
-    let told = draft.as_ref();
-    let outcome = steps(shared, &request, deployment, permit, arrived, told).await;
+    let logged = Logged::default();
+    let begun = Begun {
+        arrived,
+        draft: draft.as_ref(),
+        logged: &logged,
+    };
+    let outcome = steps(shared, &request, deployment, permit, begun).await;
     let version = Some(&*deployment.version);
     let told = Told {
         counting,
         draft: draft.as_deref(),
+        logged: &logged,
     };
     conclude(&request, version, told, arrived, outcome)
 }
@@ -211,17 +253,14 @@ fn conclude(
     }
     let controller = version.map(|version| version.contract.name.to_string());
     let caller = &request.caller.subject;
+    let input = told.logged.text();
     match outcome {
         Ok(output) => {
-            tracing::debug!(
-                request_id = request.request_id,
-                controller,
-                version = version.map(|version| tracing::field::display(&version.contract.version)),
-                trace_id = request.trace.as_ref().map(TraceContext::trace_id),
-                caller,
-                ?duration,
-                "answered"
-            );
+            // A contract that names fields for the log asks for a line for each request.
+            match input {
+                Some(input) => tracing::info!(caller, %input, ?duration, "answered"),
+                None => tracing::debug!(caller, ?duration, "answered"),
+            }
             Ok(Answer {
                 result: output.result,
                 request_id: output.request_id,
@@ -233,11 +272,8 @@ fn conclude(
         }
         Err(failure) => {
             tracing::info!(
-                request_id = request.request_id,
-                controller,
-                version = version.map(|version| tracing::field::display(&version.contract.version)),
-                trace_id = request.trace.as_ref().map(TraceContext::trace_id),
                 caller,
+                input = input.map(tracing::field::display),
                 code = failure.code.as_str(),
                 message = failure.message,
                 internal = failure.internal,
@@ -260,44 +296,19 @@ async fn steps(
     request: &Request,
     deployment: &Deployment,
     permit: Permit,
-    arrived: Instant,
-    draft: Option<&Arc<Draft>>,
+    begun: Begun<'_>,
 ) -> Result<Output, Failure> {
+    let Begun {
+        arrived,
+        draft,
+        logged,
+    } = begun;
+    let trace = request.trace.as_ref();
     let version = deployment.version.clone();
-    let body = read_body(&request.body).await?;
-    let claim = match idempotency::claim(shared, request, &version, &body).await? {
-        Named::No => None,
-        Named::First(claim) => Some(claim),
-        Named::Again(stored) => {
-            stored.record(shared, request);
-            if let Some(draft) = draft {
-                draft.replayed(&stored.request_id);
-            }
-            return Ok(Output {
-                result: stored.result,
-                request_id: stored.request_id,
-                version: stored.version,
-                replayed: true,
-            });
-        }
-    };
-    let prepared = async {
-        let input = admit_input(&version, body, request.body.len()).await?;
-        let job = Job {
-            request_id: &request.request_id,
-            caller: &request.caller,
-            input: &input,
-        };
-        job.frame(&version).map_err(too_large)
-    };
-    let frame = match prepared.await {
-        Ok(frame) => frame,
-        Err(refusal) => {
-            if let Some(claim) = claim {
-                claim.release().await;
-            }
-            return Err(refusal);
-        }
+    let preparing = prepare(shared, request, &version, draft);
+    let prepared = match traces::step(trace, "validation", preparing).await? {
+        Prepared::Replayed(output) => return Ok(output),
+        Prepared::First(prepared) => prepared,
     };
     let permit = Arc::new(permit);
     let limits = &shared.launcher.limits;
@@ -318,26 +329,27 @@ async fn steps(
             .map(|services| services.audit.clone()),
         request.caller.subject.clone(),
     );
+    logged.keep(prepared.logged, capabilities.redactor());
+    // Calls are told below the step that makes them, and before it.
+    let run_id = trace.and_then(TraceContext::reserve);
     let sinks = sinks
         .telling(draft.cloned())
-        .counted_by(version.meters.clone());
+        .counted_by(version.meters.clone())
+        .traced(request.trace.clone(), run_id);
     let sinks = Arc::new(sinks);
-    let trace_id = request
-        .trace
-        .as_ref()
-        .map(|trace| trace.trace_id().to_owned());
     let closing = Closing::new(Open {
         shared: shared.clone(),
         _permit: permit.clone(),
         capabilities: capabilities.clone(),
         sinks: sinks.clone(),
-        claim,
+        claim: prepared.claim,
         arrived,
         started_by: request.started_by.clone(),
-        trace_id,
+        trace_id: trace.map(TraceContext::trace_id),
     });
     let ran = async {
-        let mut worker = deployment.stock.take(patience).await?;
+        let taking = deployment.stock.take(patience);
+        let mut worker = traces::step(trace, "worker", taking).await?;
         // Waiting for a worker is not the controller's time.
         let deadline = tokio::time::Instant::now() + timeout;
         worker.permit = Some(permit);
@@ -349,23 +361,93 @@ async fn steps(
             sinks: &sinks,
             deadline,
         };
-        let evidence = execution::run(&mut worker, &frame, around).await;
+        let running = trace.map_or_else(OpenSpan::default, |trace| trace.step_as(run_id, "run"));
+        let evidence = execution::run(&mut worker, &prepared.frame, around).await;
         if evidence.exit.is_some_and(suggests_damage) {
             deployment.stock.suspect();
         } else {
             deployment.stock.refill();
         }
-        let returned = outcome::decide(evidence)?;
-        admit_output(&version, returned).await
+        let returned = traces::end(running, outcome::decide(evidence))?;
+        traces::step(trace, "output", admit_output(&version, returned)).await
     };
     match ran.await {
         Ok(output) => Ok(Output {
-            result: closing.succeed(output).await?,
+            result: traces::step(trace, "commit", closing.succeed(output)).await?,
             request_id: request.request_id.clone(),
             version: version.contract.version.to_string(),
             replayed: false,
         }),
-        Err(failure) => Err(closing.fail(failure).await),
+        Err(failure) => {
+            let undoing = traces::begin(trace, "undo");
+            let failure = closing.fail(failure).await;
+            undoing.end(SpanEnd::Fine);
+            Err(failure)
+        }
+    }
+}
+
+/// What becomes of a request before it needs a worker.
+enum Prepared {
+    /// Its answer was stored.
+    Replayed(Output),
+    First(Job),
+}
+
+/// What a worker is to do.
+struct Job {
+    frame: Vec<u8>,
+    claim: Option<Claimed>,
+    /// What the log says of the input.
+    logged: Map<String, Value>,
+}
+
+/// Reads the input, claims its name, and validates it.
+async fn prepare(
+    shared: &Arc<Shared>,
+    request: &Request,
+    version: &Arc<Version>,
+    draft: Option<&Arc<Draft>>,
+) -> Result<Prepared, Failure> {
+    let body = read_body(&request.body).await?;
+    let claim = match idempotency::claim(shared, request, version, &body).await? {
+        Named::No => None,
+        Named::First(claim) => Some(claim),
+        Named::Again(stored) => {
+            stored.record(shared, request);
+            if let Some(draft) = draft {
+                draft.replayed(&stored.request_id);
+            }
+            return Ok(Prepared::Replayed(Output {
+                result: stored.result,
+                request_id: stored.request_id,
+                version: stored.version,
+                replayed: true,
+            }));
+        }
+    };
+    let prepared = async {
+        let input = admit_input(version, body, request.body.len()).await?;
+        let job = execution::Job {
+            request_id: &request.request_id,
+            caller: &request.caller,
+            input: &input,
+        };
+        let frame = job.frame(version).map_err(too_large)?;
+        Ok((frame, logged::named(&version.contract, &input)))
+    };
+    match prepared.await {
+        Ok((frame, logged)) => Ok(Prepared::First(Job {
+            frame,
+            claim,
+            logged,
+        })),
+        Err(refusal) => {
+            if let Some(claim) = claim {
+                claim.release().await;
+            }
+            Err(refusal)
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod leaves;
 mod levels;
 mod lifecycle;
 mod load_failure;
+mod logged;
 mod meters;
 pub mod metrics;
 mod options;
@@ -50,6 +51,7 @@ mod stock;
 mod summary;
 mod surroundings;
 mod template;
+mod traces;
 mod triggers;
 mod version;
 mod watched;
@@ -63,7 +65,7 @@ pub use interpreter::{Interpreter, InterpreterError};
 pub use lifecycle::{
     Actor, DeployOrder, EventSummary, Moved, Share, Step, VersionSummary, Versions,
 };
-pub use magic_broker::TraceContext;
+pub use magic_broker::{SpanCounts, SpanEnd, SpanSink, TraceContext};
 pub use options::{RuntimeLimits, RuntimeOptions};
 pub use packages::{CLibrary, WheelSupport};
 pub use policies::{PolicyChange, RefusedVersion};
@@ -75,3 +77,4 @@ pub use services::Services;
 pub use summary::{
     CanarySummary, ControllerDetail, ControllerInterface, ControllerSummary, Readiness, Unserved,
 };
+pub use traces::{ERROR_TYPE, REQUEST_ID, log_span};

@@ -6,6 +6,7 @@
 use crate::deployment::Deployment;
 use crate::meters::Distribution;
 use crate::runtime::Shared;
+use magic_broker::SpanCounts;
 use magic_broker::queue::QueueKey;
 use magic_contract::{Capability, CapabilityKind, Trigger};
 use prometheus_client::collector::Collector;
@@ -266,7 +267,32 @@ fn of_runtime(shared: &Shared) -> Vec<Family> {
         layers = layers.with(labels, Sample::Gauge(flag(layer.enforced == "full")));
     }
     families.push(layers);
+    let services = shared.services.as_ref();
+    if let Some(spans) = services.and_then(|services| services.spans.as_ref()) {
+        families.extend(of_spans(spans.counts()));
+    }
     families
+}
+
+/// What became of spans, where traces are recorded.
+fn of_spans(counts: SpanCounts) -> [Family; 2] {
+    let exported = Sample::Counter(number(counts.exported));
+    let mut dropped = Family::new(
+        "magic_spans_dropped",
+        "Spans that the collector did not get",
+    );
+    for (reason, count) in [
+        ("queue_full", counts.queue_full),
+        ("not_taken", counts.not_taken),
+    ] {
+        let labels = vec![("reason", reason.to_owned())];
+        dropped = dropped.with(labels, Sample::Counter(number(count)));
+    }
+    [
+        Family::new("magic_spans_exported", "Spans that the collector took")
+            .with(Vec::new(), exported),
+        dropped,
+    ]
 }
 
 /// What lies in back ends. One question at a time, and no oftener than it makes sense; a back end that does not answer in time

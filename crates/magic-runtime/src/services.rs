@@ -3,7 +3,7 @@
 
 use crate::history::Retention;
 use magic_broker::db::Idempotency;
-use magic_broker::{Backends, Deliverer};
+use magic_broker::{Backends, Deliverer, SpanSink};
 use magic_store::state::State;
 use magic_store::{AuditLog, Kind, Record};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct Services {
     pub node: String,
     /// How long what is kept of the past is kept.
     pub retention: Retention,
+    /// Who takes the spans of requests; `None` where nobody traces.
+    pub spans: Option<Arc<dyn SpanSink>>,
 }
 
 /// Services at work.
@@ -32,6 +34,7 @@ pub(crate) struct Working {
     pub(crate) backends: Backends,
     pub(crate) audit: AuditLog,
     pub(crate) deliverer: Arc<Deliverer>,
+    pub(crate) spans: Option<Arc<dyn SpanSink>>,
     delivering: JoinHandle<()>,
     sweeping: JoinHandle<()>,
 }
@@ -60,7 +63,10 @@ impl Working {
     /// Begins to deliver what waits in the outbox.
     pub(crate) fn start(services: Services) -> Self {
         let Services {
-            backends, audit, ..
+            backends,
+            audit,
+            spans,
+            ..
         } = services;
         let deliverer = Arc::new(Deliverer::new(
             backends.database.outbox(),
@@ -75,6 +81,7 @@ impl Working {
             backends,
             audit,
             deliverer,
+            spans,
             delivering,
             sweeping,
         }

@@ -8,9 +8,11 @@
 use crate::capture::{self, Source};
 use crate::history::Draft;
 use crate::meters::Meters;
+use crate::traces::ERROR_TYPE;
 use magic_broker::secrets::Redactor;
 use magic_broker::{
-    AuditSink, CallRecord, Durable, Ending, Intent, LogLevel, LogSink, Measurement,
+    AuditSink, CallRecord, Durable, Ending, Intent, LogLevel, LogSink, Measurement, Method,
+    SpanEnd, SpanId, TraceContext,
 };
 use magic_contract::{ErrorCode, Failure, Reason, RuleReference};
 use magic_store::{
@@ -34,6 +36,8 @@ pub(crate) struct Sinks {
     recorded: Mutex<Recorded>,
     /// What counts its calls and takes its measurements; nothing while examples are tried.
     meters: Option<Arc<Meters>>,
+    /// The trace of the request, and the span that its calls are below.
+    trace: Option<(TraceContext, Option<SpanId>)>,
 }
 
 /// What was recorded so far.
@@ -65,6 +69,7 @@ impl Sinks {
             draft: None,
             recorded: Mutex::default(),
             meters: None,
+            trace: None,
         }
     }
 
@@ -76,6 +81,12 @@ impl Sinks {
     /// These sinks, with what they count.
     pub(crate) fn counted_by(mut self, meters: Arc<Meters>) -> Self {
         self.meters = Some(meters);
+        self
+    }
+
+    /// These sinks, telling of calls as spans below that one, where spans are recorded.
+    pub(crate) fn traced(mut self, trace: Option<TraceContext>, below: Option<SpanId>) -> Self {
+        self.trace = trace.map(|trace| (trace, below));
         self
     }
 
@@ -256,6 +267,7 @@ impl AuditSink for Sinks {
             };
             meters.call(call.capability, ended, cut_off);
         }
+        self.trace(&call);
         self.lock().calls += 1;
         if let Some(draft) = &self.draft {
             let method = record.method.clone().unwrap_or_default();
@@ -289,6 +301,28 @@ impl Sinks {
             *text = self.redactor.text(text).into_owned();
         }
         rule
+    }
+
+    /// A span beside the record: what was called and how it ended, and nothing of what it was called with.
+    fn trace(&self, call: &CallRecord<'_>) {
+        let Some((trace, below)) = &self.trace else {
+            return;
+        };
+        // A name that is no method is whatever the controller sent.
+        let name = Method::parse(call.method).map_or("call", Method::as_str);
+        let mut span = trace.call(call.span, *below, name.into(), call.duration);
+        if let Some(capability) = call.capability {
+            span.note("magic.capability", capability.as_str());
+        }
+        match call.ending {
+            Ending::Performed => span.end(SpanEnd::Fine),
+            Ending::Failed(failure) => {
+                span.note(ERROR_TYPE, failure.code.as_str());
+                span.end(SpanEnd::Failed);
+            }
+            // Dropped, it says so itself.
+            Ending::Unfinished => drop(span),
+        }
     }
 
     /// A line for people beside the record.

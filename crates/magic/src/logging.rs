@@ -7,6 +7,10 @@ use magic_contract::{Color, Environment};
 use crate::settings::Settings;
 use crate::terminal::color;
 
+mod json_lines;
+
+use json_lines::{JsonLines, SpanMembers};
+
 /// Starts logging for the whole process.
 ///
 /// # Errors
@@ -22,7 +26,10 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
         .log_internal_errors(false);
     match settings.environment {
         Environment::Development => builder.with_target(false).without_time().compact().init(),
-        Environment::Production => builder.json().flatten_event(true).init(),
+        Environment::Production => builder
+            .fmt_fields(SpanMembers)
+            .event_format(JsonLines)
+            .init(),
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ mod serving;
 mod settings;
 mod signals;
 mod terminal;
+mod tracing_export;
 mod watch;
 
 use std::process::ExitCode;

@@ -14,7 +14,7 @@ use magic_broker::http::{Egress, EgressOptions, OwnEndpoints};
 use magic_broker::queue::{QueueOptions, Queues};
 use magic_broker::secrets::Secrets;
 use magic_broker::{Backends, RedisStore};
-use magic_runtime::Services;
+use magic_runtime::{Services, SpanSink};
 use magic_store::state::{State, StateOptions};
 use magic_store::{AuditLog, AuditOpenError, AuditOptions};
 
@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) async fn for_server(
     settings: &Settings,
     listeners: Vec<SocketAddr>,
+    spans: Option<Arc<dyn SpanSink>>,
 ) -> anyhow::Result<(Services, State)> {
     let audit = open_audit(AuditOptions::below(&settings.data_dir, &settings.node)).await?;
     let backends = backends(settings, listeners).await?;
@@ -47,6 +48,7 @@ pub(crate) async fn for_server(
         state: Some(state.clone()),
         node: settings.node.clone(),
         retention: settings.retention.times(),
+        spans,
     };
     Ok((services, state))
 }
@@ -76,6 +78,7 @@ pub(crate) async fn for_run(settings: &Settings) -> anyhow::Result<Services> {
         state: None,
         node: settings.node.clone(),
         retention: settings.retention.times(),
+        spans: None,
     })
 }
 

@@ -24,6 +24,7 @@ use crate::service_manager;
 use crate::services;
 use crate::settings::{self, Settings};
 use crate::signals::{EndSignals, LookAgain, ReloadSignals};
+use crate::tracing_export::TracingExport;
 use crate::watch::FolderWatch;
 
 /// How long requests in flight may go on after Ctrl-C in development.
@@ -104,9 +105,12 @@ pub(crate) async fn run(
         .context("choose another socket with --socket")?;
     let address = tcp.tcp_address().unwrap_or(serving.listen);
 
+    let tracing_export =
+        TracingExport::start(settings).context(Refused("the runtime refuses to start"))?;
     let opened = OnceLock::new();
     let starting = runtime_start::start(settings, async {
-        let (services, state) = services::for_server(settings, vec![address]).await?;
+        let (services, state) =
+            services::for_server(settings, vec![address], tracing_export.sink()).await?;
         // Set once: this future runs once.
         let _ = opened.set(state);
         Ok(services)
@@ -204,6 +208,7 @@ pub(crate) async fn run(
         ended = server => ended?,
         () = signals.next() => {}
     }
+    tracing_export.stop().await;
     Ok(Ended::Done)
 }
 

@@ -30,6 +30,8 @@
 //!
 //! Who may call is in [`auth`]: `ADMIN_API_KEY`, `JWT_SECRET` and others, and the table `[auth]`.
 //!
+//! Where spans go is in [`traces`]: `OTEL_EXPORTER_OTLP_ENDPOINT` and others, and the table `[traces]`.
+//!
 //! The table `[http]` of `magic.toml` holds the limits of the HTTP side; see [`http`].
 //!
 //! Paths in `magic.toml` are relative to its folder.
@@ -50,15 +52,18 @@ mod auth;
 mod http;
 mod retention;
 mod secrets;
+mod traces;
 
 use auth::AuthTable;
 pub(crate) use auth::{AuthSettings, KeySetPlace, Secret};
 pub(crate) use http::HttpSettings;
 pub(crate) use retention::RetentionSettings;
 pub(crate) use secrets::SecretsSettings;
+pub(crate) use traces::TraceSettings;
+use traces::TraceTable;
 
 /// The merged settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     /// This node's name: in its audit log, among the consumers of a Redis, and in a state that several share.
@@ -82,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) http: HttpSettings,
     pub(crate) retention: RetentionSettings,
     pub(crate) secrets: SecretsSettings,
+    /// `None` where no spans are made.
+    pub(crate) traces: Option<TraceSettings>,
 }
 
 /// A URL that may hold a password, and is never shown.
@@ -138,6 +145,7 @@ struct Source {
     #[serde(default, deserialize_with = "retention::bytes")]
     log_bytes: Option<String>,
     http: Option<HttpSettings>,
+    traces: Option<TraceTable>,
 }
 
 /// How the environment is read, so that tests need not change the process's own.
@@ -236,6 +244,7 @@ impl Settings {
                 all.log_bytes.as_deref(),
             )?,
             secrets: SecretsSettings::read(variables, all.secrets_dir)?,
+            traces: TraceSettings::read(variables, all.traces.unwrap_or_default())?,
             data_dir,
         })
     }
@@ -312,6 +321,7 @@ impl Source {
             execution_retention: text("MAGIC_EXECUTION_RETENTION")?,
             log_bytes: text("MAGIC_LOG_BYTES")?,
             http: None,
+            traces: None,
         })
     }
 
@@ -353,6 +363,7 @@ impl Source {
             source.store_url = Some(url.below(folder));
         }
         source.auth = source.auth.map(|auth| auth.below(folder));
+        source.traces = source.traces.map(|traces| traces.below(folder));
         Ok(source)
     }
 
@@ -384,6 +395,7 @@ impl Source {
             execution_retention: self.execution_retention.or(other.execution_retention),
             log_bytes: self.log_bytes.or(other.log_bytes),
             http: self.http.or(other.http),
+            traces: self.traces.or(other.traces),
         }
     }
 }

@@ -6,10 +6,11 @@
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
+use axum::http::request::Parts;
 use axum::response::Response;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
-use magic_runtime::{IdempotencyKey, Request, TraceContext};
+use magic_runtime::{IdempotencyKey, Request, SpanEnd, TraceContext};
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -44,20 +45,21 @@ pub(super) async fn execute(
     Extension(request_id): Extension<RequestId>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<ExecuteQuery>, QueryRejection>,
-    headers: HeaderMap,
+    parts: Parts,
     body: Body,
 ) -> Result<Response, Refusal> {
     let controller = name_in(path)?;
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
-    let body = state.bodies.read(&headers, body).await?;
+    let body = state.bodies.read(&parts.headers, body).await?;
+    let trace = parts.extensions.get::<TraceContext>();
     let request = Request {
         request_id: request_id.as_str().to_owned(),
         controller,
         version: query.version,
         body: body.bytes.clone(),
         caller: authorized.caller().to_runtime(),
-        idempotency_key: idempotency_key(&headers)?,
-        trace: trace(&headers),
+        idempotency_key: idempotency_key(&parts.headers)?,
+        trace: trace.cloned(),
         started_by: None,
     };
     let answer = state
@@ -65,6 +67,7 @@ pub(super) async fn execute(
         .invoke(request)
         .await
         .map_err(|failed| Refusal::of(failed.failure).with_retry_after(failed.retry_after))?;
+    let replying = trace.map(|trace| trace.step("reply"));
     let mut response = json(&Executed {
         result: &answer.result,
         request_id: &answer.request_id,
@@ -77,16 +80,10 @@ pub(super) async fn execute(
             .headers_mut()
             .insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    Ok(response)
-}
-
-/// The trace that the client names, if it names one.
-fn trace(headers: &HeaderMap) -> Option<TraceContext> {
-    let mut given = headers.get_all("traceparent").iter();
-    match (given.next(), given.next()) {
-        (Some(only), None) => TraceContext::child_of(only.to_str().ok()?),
-        _ => None,
+    if let Some(span) = replying {
+        span.end(SpanEnd::Fine);
     }
+    Ok(response)
 }
 
 /// The request's header by which a client names it, and the answer's that says that it was stored.

@@ -10,7 +10,7 @@ use crate::http::resolve::ResolveError;
 use crate::http::{Egress, EgressLimits, EgressTarget, HeaderSecrets};
 use crate::http::{refusal, response};
 use crate::problem;
-use crate::trace::TraceContext;
+use crate::trace::{SpanId, TraceContext};
 use hyper::header::HeaderName;
 use magic_contract::{Capability, ErrorCode, Failure, Host, HostPattern, HttpMethod, Target};
 use std::net::{IpAddr, SocketAddr};
@@ -48,11 +48,11 @@ impl EgressSession {
     }
 
     /// The headers of a request, with its place in the trace: in a trace the controller has no say in that.
-    fn traced(&self, mut headers: Vec<AskedHeader>) -> Vec<AskedHeader> {
+    fn traced(&self, call: Option<SpanId>, mut headers: Vec<AskedHeader>) -> Vec<AskedHeader> {
         if let Some(trace) = &self.trace {
             let name = HeaderName::from_static("traceparent");
             headers.retain(|header| header.name != name);
-            let value = trace.traceparent();
+            let value = trace.traceparent(call);
             headers.push(AskedHeader { name, value });
         }
         headers
@@ -129,7 +129,7 @@ impl EgressSession {
         let mut hop = Hop {
             method: asked.method,
             target,
-            headers: self.traced(asked.headers),
+            headers: self.traced(call.span, asked.headers),
             body: asked.body,
         };
         let mut visited: Vec<(HttpMethod, String)> = Vec::new();

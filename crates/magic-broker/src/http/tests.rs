@@ -9,6 +9,7 @@ use crate::call::Call;
 use crate::capability::Method;
 use crate::problem;
 use crate::record::{AuditSink, CallRecord, Durable, Intent};
+use crate::trace::SpanId;
 use magic_contract::{
     AddressClass, Contract, ErrorCode, Failure, Grant, Host, HostPattern, Policy,
 };
@@ -54,6 +55,8 @@ struct Bench {
     deadline: Duration,
     ledger: Ledger,
     session: std::sync::OnceLock<EgressSession>,
+    /// The span of the calls.
+    span: Option<SpanId>,
 }
 
 /// A call's result and its facts.
@@ -112,6 +115,7 @@ impl Bench {
             deadline: Duration::from_secs(20),
             ledger: Ledger::default(),
             session: std::sync::OnceLock::new(),
+            span: None,
         }
     }
 
@@ -160,6 +164,7 @@ impl Bench {
         let grant = self.grant();
         let deadline = Instant::now() + self.deadline;
         let mut call = Call::begin(1, Method::HttpRequest, deadline, &grant, &self.ledger).unwrap();
+        call.span = self.span;
         let result = self.session().perform(&mut call, &params.to_string()).await;
         Done {
             result: result.map(|text| serde_json::from_str(&text).unwrap()),

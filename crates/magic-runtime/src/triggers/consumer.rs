@@ -11,8 +11,9 @@ use crate::deployment::Deployment;
 use crate::invoke;
 use crate::request::{Answer, Caller, Failed, Request, StartedBy};
 use crate::runtime::Shared;
+use crate::traces;
 use magic_broker::queue::{Delivery, QueueError, QueueKey, Queues};
-use magic_broker::{Effect, GrantSource};
+use magic_broker::{Effect, GrantSource, SpanEnd, SpanKind, TraceContext};
 use magic_contract::{CapabilityKind, ErrorCode, Failure, QueueName, Target};
 use magic_store::{Decision, Kind, Level, Record, Rule, Stream};
 use serde_json::{Map, json};
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
+use tracing::Instrument;
 
 /// Messages of one queue that run at once, unless the contract says less.
 const AT_ONCE: u32 = 4;
@@ -219,8 +221,20 @@ impl Consumer {
                     Some(permit) => permit,
                     None => self.deployment.admission.enter_unhurried().await,
                 };
-                let request = self.request(delivery, request_id);
-                invoke::invoke_on(&self.shared, &self.deployment, permit, request).await
+                let trace = self.trace(request_id);
+                let lines = traces::log_span(request_id, trace.as_ref());
+                let request = self.request(delivery, request_id, trace.clone());
+                let run = invoke::invoke_on(&self.shared, &self.deployment, permit, request);
+                let ended = run.instrument(lines).await;
+                match (&trace, &ended) {
+                    (None, _) => {}
+                    (Some(trace), Ok(_)) => trace.end(SpanEnd::Fine),
+                    (Some(trace), Err(failed)) => {
+                        trace.note(traces::ERROR_TYPE, failed.failure.code.as_str());
+                        trace.end(SpanEnd::Failed);
+                    }
+                }
+                ended
             };
             let ended = tokio::select! {
                 ended = run => ended,
@@ -242,7 +256,21 @@ impl Consumer {
         }
     }
 
-    fn request(&self, delivery: &Delivery, request_id: &str) -> Request {
+    /// A trace of this run's own, where traces are recorded: a message belongs to nobody's.
+    fn trace(&self, request_id: &str) -> Option<TraceContext> {
+        let sink = self.shared.services.as_ref()?.spans.as_ref()?;
+        let trace = TraceContext::begin(sink, None, "message", SpanKind::Consumer)?;
+        trace.note("messaging.destination.name", self.key.label().to_owned());
+        trace.note(traces::REQUEST_ID, request_id.to_owned());
+        Some(trace)
+    }
+
+    fn request(
+        &self,
+        delivery: &Delivery,
+        request_id: &str,
+        trace: Option<TraceContext>,
+    ) -> Request {
         Request {
             request_id: request_id.to_owned(),
             controller: self.deployment.contract().name.to_string(),
@@ -253,7 +281,7 @@ impl Consumer {
                 roles: Vec::new(),
             },
             idempotency_key: None,
-            trace: None,
+            trace,
             started_by: Some(StartedBy {
                 queue: self.key.label().to_owned(),
                 message: delivery.id.clone(),
@@ -382,7 +410,7 @@ impl Consumer {
     fn record_input(&self, delivery: &Delivery, request_id: &str, failure: &Failure) {
         let mut record = self.record_of(failure);
         record.request_id = Some(request_id.to_owned());
-        let started_by = self.request(delivery, request_id).started_by;
+        let started_by = self.request(delivery, request_id, None).started_by;
         record.fields = Map::from_iter([
             ("effects".to_owned(), json!("none")),
             ("trigger".to_owned(), json!(started_by)),

@@ -45,6 +45,7 @@ fn defaults() {
             log_filter: "warn".to_owned(),
             http: HttpSettings::default(),
             retention: RetentionSettings::default(),
+            traces: None,
             secrets: SecretsSettings {
                 directories: vec!["/run/secrets".into()],
                 key: None,

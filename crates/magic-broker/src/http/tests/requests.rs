@@ -4,18 +4,21 @@ use super::server::Reply;
 use super::*;
 use crate::trace::TraceContext;
 
-/// In a trace a request carries its place in it, whatever the controller writes; outside of one, what the controller writes.
+/// In a trace a request carries its place in it, that of the call where the call has one, whatever the controller writes; outside
+/// of one, what the controller writes.
 #[tokio::test]
 async fn requests_belong_to_their_trace() {
     const WRITTEN: &str = "00-11111111111111111111111111111111-2222222222222222-00";
     let trace = TraceContext::child_of("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-    for trace in [trace, None] {
+    let call = SpanId::of(7);
+    for (trace, span) in [(trace.clone(), None), (trace, call), (None, None)] {
         let server = Server::tls("127.77.1.2", &["api.example"], |_| {
             Reply::answer("200 OK", &[], b"")
         })
         .await;
-        let bench =
+        let mut bench =
             Bench::allowing(&[server.entry("api.example")]).name("api.example", &["127.77.1.2"]);
+        bench.span = span;
         let resolver = Resolver::Table(bench.names.clone());
         let egress = Egress::with_resolver(bench.options.clone(), resolver).unwrap();
         let session = EgressSession::new(Arc::new(egress), Arc::clone(&bench.secrets));
@@ -24,7 +27,8 @@ async fn requests_belong_to_their_trace() {
         let params = json!({"method": "GET", "url": url, "headers": [["Traceparent", WRITTEN]]});
         bench.call(params).await.ok();
         let request = server.requests().remove(0);
-        let expected = trace.map_or(WRITTEN.to_owned(), |trace| trace.traceparent());
+        let expected = trace.map_or(WRITTEN.to_owned(), |trace| trace.traceparent(span));
+        assert_eq!(expected.contains("-0000000000000007-"), span.is_some());
         assert!(
             request.contains(&format!("traceparent: {expected}\r\n")),
             "{request}"
