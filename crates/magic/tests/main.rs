@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod backup;
+mod collector;
 mod command;
 mod disconnect;
 mod drain;
@@ -24,6 +25,9 @@ mod policy;
 #[path = "../../../tests/support/postgres.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]
 mod postgres;
+#[path = "../../../tests/support/redis.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod redis;
 mod reload;
 mod retention;
 mod run;
@@ -31,5 +35,7 @@ mod secrets;
 mod server;
 mod service_manager;
 mod supervisor;
+mod traces;
 mod ungrouped;
 mod validate;
+mod whole;

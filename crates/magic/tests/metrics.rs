@@ -125,7 +125,14 @@ fn counts_agree_with_the_clients() {
     let invalid = with_key(Call::post("/api/execute/Meter", "{}"));
     assert_eq!(server.call(&invalid).json()["error"]["code"], "E1003");
     *ends.entry("E1003".to_owned()).or_default() += 1.0;
+    // Whoever asks for what does not exist makes no series.
+    for name in ["Nobody1", "Nobody2"] {
+        let call = with_key(Call::post(&format!("/api/execute/{name}"), "{}"));
+        assert_eq!(server.call(&call).status, 404);
+    }
     let samples = scrape(&server);
+    assert!(!samples.keys().any(|name| name.contains("Nobody")));
+    documented_ones_are_there(&samples);
     for (code, count) in &ends {
         let name = key("magic_requests_total", &[("code", code)]);
         assert_eq!(samples.get(&name), Some(count), "{name} in {samples:#?}");
@@ -179,14 +186,46 @@ fn counts_agree_with_the_clients() {
     while scrape(&server).get(&running) != Some(&0.0) {
         assert!(Instant::now() < until, "something still runs");
     }
+    // Nobody asked for spans, so none are made and none are counted.
+    assert!(!samples.keys().any(|name| name.starts_with("magic_spans")));
     // What is deleted vanishes.
     let delete = with_key(Call::new("DELETE", "/api/controllers/Meter"));
     assert_eq!(server.call(&delete).status, 200);
     assert!(!scrape(&server).keys().any(|name| name.contains("Meter")));
 }
 
+/// Every metric of the documents' table, but for those of what this server does not do.
+fn documented_ones_are_there(samples: &BTreeMap<String, f64>) {
+    const ELSEWHERE: [&str; 3] = [
+        "magic_trigger_queue_messages",
+        "magic_spans_exported_total",
+        "magic_spans_dropped_total",
+    ];
+    let page = include_str!("../../../docs/observability.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `magic_"));
+    let names: Vec<&str> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`'))
+        .filter(|word| word.starts_with("magic_"))
+        .filter(|name| !ELSEWHERE.contains(name))
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let is_there = |key: &String| {
+            let rest = key.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with('{') || rest.starts_with("_count{"))
+        };
+        assert!(samples.keys().any(is_there), "{name} in {samples:#?}");
+    }
+}
+
 /// A process that ends with the test.
-struct Ends(Child);
+pub(crate) struct Ends(Child);
+
+impl Ends {
+    pub(crate) fn new(child: Child) -> Self {
+        Self(child)
+    }
+}
 
 impl Drop for Ends {
     fn drop(&mut self) {
@@ -215,7 +254,7 @@ fn prometheus_scrapes() {
     );
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
     let address = port.expect("a free port");
-    let _prometheus = Ends(prometheus(&config, folder.path(), &address.to_string()));
+    let _prometheus = Ends::new(prometheus(&config, folder.path(), &address.to_string()));
     let query = Call::get("/api/v1/query?query=seen_total");
     let until = Instant::now() + DEADLINE;
     loop {
@@ -236,7 +275,7 @@ fn prometheus_scrapes() {
     }
 }
 
-fn prometheus(config: &Path, folder: &Path, address: &str) -> Child {
+pub(crate) fn prometheus(config: &Path, folder: &Path, address: &str) -> Child {
     Command::new("prometheus")
         .arg(format!("--config.file={}", config.display()))
         .arg(format!(

@@ -11,7 +11,7 @@ const SHIPPED: &str = include_str!("../../../deploy/nginx/magic.conf");
 const SERVE: &[&str] = &["serve", "--json", "--listen", "127.0.0.1:0"];
 
 /// An nginx of this test's own; ended when dropped.
-struct Nginx {
+pub(crate) struct Nginx {
     child: Child,
     folder: PathBuf,
     port: u16,
@@ -19,7 +19,7 @@ struct Nginx {
 
 impl Nginx {
     /// The shipped file with this test's ports and paths in place of the usual ones, and nothing else changed.
-    fn before(server: &Server, folder: &Folder) -> Self {
+    pub(crate) fn before(server: &Server, folder: &Folder) -> Self {
         let place = folder.path().join("nginx");
         std::fs::create_dir(&place).expect("a folder");
         let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
@@ -77,6 +77,11 @@ impl Nginx {
         started
     }
 
+    /// Where its log is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A request with curl that knows the certificate.
     fn curl(&self, arguments: &[&str], path: &str) -> Command {
         let mut command = Command::new("curl");
@@ -88,7 +93,7 @@ impl Nginx {
         command
     }
 
-    fn fetch(&self, arguments: &[&str], path: &str) -> String {
+    pub(crate) fn fetch(&self, arguments: &[&str], path: &str) -> String {
         let output = self.curl(arguments, path).output().expect("curl");
         assert!(
             output.status.success(),

@@ -154,6 +154,7 @@ fn serve_serves() {
 fn production_logs_json() {
     let folder = Folder::new();
     folder.echo();
+    folder.controller("Failing", ANY, "raise ValueError('no')");
     folder.write("controllers/broken/contract.yaml", "name: Broken\n");
     let mut server = Server::start_in(
         "prod",
@@ -162,15 +163,24 @@ fn production_logs_json() {
     );
     let echo = server.execute_with_first_key(&folder, "Echo");
     assert_eq!(echo.status, 200);
+    let failing = server.execute_with_first_key(&folder, "Failing");
+    let failing = failing.json()["error"]["request_id"].clone();
     server.signal(rustix::process::Signal::TERM);
     assert!(server.wait().success(), "{}", server.talk());
     let talk = server.talk();
+    let mut told = 0;
     for line in talk.lines() {
         let record: serde_json::Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(record["level"].is_string(), "{line}");
+        // Whatever is said of a request says of which.
+        if record["request_id"] == failing {
+            told += 1;
+            assert_eq!(record["controller"], "Failing", "{line}");
+            assert_eq!(record["version"], "1.0.0", "{line}");
+        }
     }
-    assert!(talk.contains("not deployed"), "{talk}");
+    assert!(told > 0 && talk.contains("not deployed"), "{talk}");
 }
 
 /// Without controllers there is something to type.
