@@ -29,6 +29,7 @@ mod sqlite_file;
 mod time;
 mod transaction;
 mod watch;
+mod wheels;
 
 pub use backup::BackupError;
 pub use batch::{BATCH_BYTES, BATCH_LIMIT};
@@ -46,6 +47,7 @@ pub use logs::{KeptLine, LogFilter, LogPage, LogStart, PAGE_LIMIT, ShippedLine};
 pub use nodes::{AuditHeadRefused, Heartbeat, Node, NodeAuditHead};
 pub use open::{OpenError, StateOptions};
 pub use watch::{Link, Revision};
+pub use wheels::{VersionWheel, WHEELS_LIMIT, WHEELS_OF_VERSION, WheelError};
 
 use open::{Inner, Pools};
 use time::moment;

@@ -286,6 +286,7 @@ async fn new(state: &State, controller: &str, version: &str) -> NewVersion {
         version: version.to_owned(),
         digest: state.put_bundle(bytes.as_bytes()).await.expect("a bundle"),
         packages_digest: None,
+        wheels: Vec::new(),
         contract: "name: Test".to_owned(),
         allow_breaking: false,
         by: "ada".to_owned(),

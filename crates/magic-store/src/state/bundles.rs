@@ -54,8 +54,13 @@ pub enum BundleError {
 /// The digest of these bytes: SHA-256 as 64 lower-case hexadecimal digits.
 #[must_use]
 pub fn bundle_digest(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
         // Writing to a string does not fail.
         let _ = write!(hex, "{byte:02x}");
     }

@@ -10,7 +10,7 @@
 
 use jiff::Timestamp;
 
-use super::StateError;
+use super::{StateError, VersionWheel};
 
 mod change;
 mod pointer;
@@ -29,6 +29,9 @@ pub struct NewVersion {
     pub digest: String,
     /// The digest of its packages, if it has any.
     pub packages_digest: Option<String>,
+    /// The wheels that its packages are made of, each to be put before. A version
+    /// that is there without any is given them.
+    pub wheels: Vec<VersionWheel>,
     /// The contract's text.
     pub contract: String,
     /// Whether it was allowed to break its contract.
@@ -248,6 +251,12 @@ pub enum DeploymentError {
     /// The bundle was not put, or was swept since.
     #[error("there is no bundle {digest}; put it before it is deployed")]
     NoSuchBundle {
+        /// Its digest.
+        digest: String,
+    },
+    /// A wheel was not put, or was swept since.
+    #[error("there is no wheel {digest}; put it before its version is deployed")]
+    NoSuchWheel {
         /// Its digest.
         digest: String,
     },

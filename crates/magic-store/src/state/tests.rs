@@ -23,6 +23,7 @@ mod nodes;
 mod outages;
 mod overtaking;
 mod watching;
+mod wheels;
 
 thread_local! {
     /// A test opens several places, and one server is enough for all of them.

@@ -6,7 +6,7 @@
 //! nothing if somebody else, on whichever node, has changed it since.
 
 use super::super::transaction::{Access, Transaction, values};
-use super::super::{State, StateError, time};
+use super::super::{State, StateError, time, wheels};
 use super::pointer::{self, CannotMove, Move, Pointer, Standing};
 use super::read;
 use super::{Deployment, DeploymentError, Difference, EventKind, NewVersion, Outcome, Placement};
@@ -41,6 +41,9 @@ impl State {
             Placement::Canary(share) => pointer::begin_canary(standing, &new.version, share),
         };
         let Some(change) = change.transpose() else {
+            if there && note_wheels(&mut transaction, new).await? {
+                return noted(transaction, current).await;
+            }
             return unchanged(transaction, current).await;
         };
         unless_overtaken(&mut transaction, &new.controller, seen, current.as_ref()).await?;
@@ -64,6 +67,7 @@ impl State {
                 .execute("store a version", statement, &values)
                 .await?;
         }
+        note_wheels(&mut transaction, new).await?;
         let actor = Actor {
             by: &new.by,
             reason: new.reason.as_deref(),
@@ -329,12 +333,34 @@ async fn unchanged(
 ) -> Result<Outcome, DeploymentError> {
     let generation = read::generation(&mut transaction).await?;
     transaction.end().await?;
-    Ok(Outcome {
+    Ok(still(generation, current))
+}
+
+/// Nothing that is served has changed, but more of it is kept.
+async fn noted(
+    mut transaction: Transaction,
+    current: Option<Standing>,
+) -> Result<Outcome, DeploymentError> {
+    let generation = read::generation(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(still(generation, current))
+}
+
+fn still(generation: i64, current: Option<Standing>) -> Outcome {
+    Outcome {
         changed: false,
         generation,
         active: current.map(|standing| standing.pointer.active),
         replaced: None,
-    })
+    }
+}
+
+async fn note_wheels(
+    transaction: &mut Transaction,
+    new: &NewVersion,
+) -> Result<bool, DeploymentError> {
+    let noted = wheels::note(transaction, &new.controller, &new.version, &new.wheels);
+    noted.await
 }
 
 async fn write(

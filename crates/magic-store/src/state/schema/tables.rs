@@ -8,7 +8,7 @@
 
 use super::Migration;
 
-pub(super) const MIGRATIONS: [Migration; 2] = [FIRST_TABLES, RATES_OF_KEYS];
+pub(super) const MIGRATIONS: [Migration; 3] = [FIRST_TABLES, RATES_OF_KEYS, WHEELS];
 
 /// A key may have a rate of its own: requests in a second, and at once.
 const RATES_OF_KEYS: Migration = Migration {
@@ -20,6 +20,60 @@ ALTER TABLE api_keys ADD COLUMN burst INTEGER;
     postgres: "
 ALTER TABLE api_keys ADD COLUMN rate bigint;
 ALTER TABLE api_keys ADD COLUMN burst bigint;
+",
+};
+
+/// The wheels of versions: which files a version was deployed with, and those files in pieces.
+const WHEELS: Migration = Migration {
+    name: "wheels",
+    sqlite: "
+CREATE TABLE wheels (
+  digest TEXT PRIMARY KEY,
+  size INTEGER NOT NULL,
+  complete INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  put_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE wheel_pieces (
+  digest TEXT NOT NULL REFERENCES wheels (digest),
+  number INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (digest, number)
+) STRICT;
+CREATE TABLE version_wheels (
+  controller TEXT NOT NULL,
+  version TEXT NOT NULL,
+  file TEXT NOT NULL,
+  digest TEXT NOT NULL REFERENCES wheels (digest),
+  PRIMARY KEY (controller, version, file),
+  FOREIGN KEY (controller, version) REFERENCES versions (controller, version)
+) STRICT;
+CREATE INDEX version_wheels_digest ON version_wheels (digest);
+",
+    postgres: "
+CREATE TABLE wheels (
+  digest text PRIMARY KEY,
+  size bigint NOT NULL,
+  complete bigint NOT NULL,
+  created_at bigint NOT NULL,
+  put_at bigint NOT NULL
+);
+CREATE TABLE wheel_pieces (
+  digest text NOT NULL REFERENCES wheels (digest),
+  number bigint NOT NULL,
+  bytes bytea NOT NULL,
+  PRIMARY KEY (digest, number)
+);
+ALTER TABLE wheel_pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;
+CREATE TABLE version_wheels (
+  controller text NOT NULL,
+  version text NOT NULL,
+  file text NOT NULL,
+  digest text NOT NULL REFERENCES wheels (digest),
+  PRIMARY KEY (controller, version, file),
+  FOREIGN KEY (controller, version) REFERENCES versions (controller, version)
+);
+CREATE INDEX version_wheels_digest ON version_wheels (digest);
 ",
 };
 
@@ -143,7 +197,7 @@ CREATE TABLE log_usage (
 ) STRICT;
 INSERT INTO log_usage VALUES (1, 0);
 ",
-    postgres: "
+        postgres: "
 CREATE TABLE revision (
   id bigint PRIMARY KEY CHECK (id = 1),
   generation bigint NOT NULL,

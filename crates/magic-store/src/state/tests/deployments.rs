@@ -16,6 +16,7 @@ pub(super) async fn version(state: &State, version: &str, content: &str) -> NewV
         version: version.to_owned(),
         digest: state.put_bundle(content.as_bytes()).await.unwrap(),
         packages_digest: None,
+        wheels: Vec::new(),
         contract: format!("name: InvoiceSync\nversion: {version}\n"),
         allow_breaking: false,
         by: "ada".to_owned(),

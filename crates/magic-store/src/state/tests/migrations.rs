@@ -1,8 +1,9 @@
 //! Tables are made once, by whoever is first, and never by an older program.
 
+use super::deployments::version;
 use super::keys::new_key;
 use super::{World, on_both};
-use crate::state::{KeyRate, NewKey, OpenError, State, StateOptions};
+use crate::state::{KeyRate, NewKey, OpenError, Placement, State, StateOptions, bundle_digest};
 
 #[tokio::test]
 async fn many_nodes_start_at_once() {
@@ -43,7 +44,13 @@ async fn what_an_earlier_program_made_is_brought_up_to_date() {
         let state = world.open().await;
         let (text, key) = state.api_keys().create(new_key("old")).await.unwrap();
         state.close().await;
-        world.tamper("ALTER TABLE api_keys DROP COLUMN rate; ALTER TABLE api_keys DROP COLUMN burst; DELETE FROM migrations WHERE number = 2").await;
+        world
+            .tamper(
+                "DROP TABLE version_wheels; DROP TABLE wheel_pieces; DROP TABLE wheels;
+                 ALTER TABLE api_keys DROP COLUMN rate; ALTER TABLE api_keys DROP COLUMN burst;
+                 DELETE FROM migrations WHERE number > 1",
+            )
+            .await;
         let keys = world.open().await.api_keys();
         let stored = keys.find(&key.id).await.unwrap().unwrap();
         assert_eq!(stored.admit(&text, jiff::Timestamp::now()), Ok(&key));
@@ -70,4 +77,30 @@ async fn a_file_with_other_tables_is_refused() {
         matches!(&refused, OpenError::Foreign { table } if table == "customers"),
         "{refused:?}"
     );
+}
+
+/// What a program before wheels were kept has left is brought up to date, and nothing of it is lost.
+#[tokio::test]
+async fn a_state_of_an_earlier_program_goes_on() {
+    on_both(|world| async move {
+        let state = world.open().await;
+        let old = version(&state, "1.0.0", "old").await;
+        state.deploy(&old, Placement::Active, None).await.unwrap();
+        state.close().await;
+        world
+            .tamper(
+                "DROP TABLE version_wheels; DROP TABLE wheel_pieces; DROP TABLE wheels; DELETE FROM migrations WHERE number = 3",
+            )
+            .await;
+        let state = world.open().await;
+        assert_eq!(state.snapshot().await.unwrap().generation, 1);
+        assert!(state.bundle(&old.digest).await.is_ok());
+        assert!(state.version_wheels("InvoiceSync", "1.0.0").await.unwrap().is_empty());
+        let digest = bundle_digest(b"wheel");
+        state.put_wheel(&digest, &b"wheel"[..]).await.unwrap();
+        let mut wheel = Vec::new();
+        state.read_wheel(&digest, &mut wheel).await.unwrap();
+        assert_eq!(wheel, b"wheel");
+    })
+    .await;
 }
