@@ -1,7 +1,15 @@
 //! Packages of controllers, real and hostile, through the real binary on the real kernel.
 
+#[path = "../lifecycle/bundles.rs"]
+#[expect(dead_code, reason = "the tests of versions use the rest")]
+mod bundles;
+mod nodes;
+#[path = "../lifecycle/service.rs"]
+#[expect(dead_code, reason = "the tests of versions use the rest")]
+mod service;
 #[path = "../support/support.rs"]
 mod support;
+mod uv_locks;
 mod wheels;
 
 use serde_json::{Value, json};
@@ -20,16 +28,21 @@ fn server(wheels: Option<&Path>, arguments: &[&str]) -> Server {
 
 /// Deploys a controller and returns the event that tells how it went.
 fn deploy(server: &Server, name: &str, requirements: &str, code: &str) -> Value {
+    deploy_with(server, name, &[("requirements.txt", requirements)], code)
+}
+
+/// The same with these files beside its code.
+fn deploy_with(server: &Server, name: &str, files: &[(&str, &str)], code: &str) -> Value {
     let making = tempfile::tempdir_in(server.data.path()).expect("a temporary folder");
     let folder = server.controllers.path().join(name.to_lowercase());
     let contract = format!(
         "name: {name}\nversion: 1.0.0\ninput: {{type: object}}\noutput: {{type: object}}\n"
     );
-    for (file, text) in [
+    let own = [
         ("contract.yaml", contract.as_str()),
         ("controller.py", code),
-        ("requirements.txt", requirements),
-    ] {
+    ];
+    for (file, text) in own.iter().chain(files) {
         fs::write(making.path().join(file), text).expect("a file");
     }
     // All at once, or the half of it would be deployed.
@@ -130,11 +143,7 @@ fn what_a_lock_leaves_open_is_refused_and_says_what_to_type() {
         Wheel::of("foreign").in_file("foreign-1.0-cp311-cp311-win_amd64.whl"),
         Wheel::of("source").in_file("source-1.0.tar.gz"),
     ]);
-    let wheel = fs::read(folder.path().join("plain-1.0-py3-none-any.whl")).expect("a wheel");
-    let hash: String = <sha2::Sha256 as sha2::Digest>::digest(wheel)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = wheels::hash(&folder.path().join("plain-1.0-py3-none-any.whl"));
     let server = server(Some(folder.path()), &[]);
     for (name, requirements, says) in [
         ("Plain", "plain==1.0", None),

@@ -107,3 +107,12 @@ pub(crate) fn folder(wheels: Vec<Wheel>) -> tempfile::TempDir {
     assert!(python.wait().expect("it ends").success());
     folder
 }
+
+/// SHA-256 of a file, in hexadecimal.
+pub(crate) fn hash(path: &Path) -> String {
+    let wheel = std::fs::read(path).expect("a wheel");
+    <sha2::Sha256 as sha2::Digest>::digest(wheel)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

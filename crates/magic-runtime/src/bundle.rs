@@ -19,12 +19,13 @@ mod read;
 pub(crate) mod unpack;
 
 pub(crate) use keep::KeepError;
+pub use keep::Lease;
 use magic_contract::{Contract, ErrorCode, Failure};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use unpack::Bounds;
 
 /// What a controller may consist of.
@@ -102,9 +103,9 @@ impl Bundle {
         &self.contract
     }
 
-    /// The file that names the packages it needs, if it needs any.
-    pub(crate) fn requirements(&self) -> Option<&[u8]> {
-        self.files.get("requirements.txt").map(Vec::as_slice)
+    /// The content of one of its files.
+    pub(crate) fn file(&self, name: &str) -> Option<&[u8]> {
+        self.files.get(name).map(Vec::as_slice)
     }
 
     fn of(files: BTreeMap<String, Vec<u8>>, folder: &Path) -> Result<Self, Failure> {
@@ -130,8 +131,8 @@ impl Bundle {
     }
 
     /// Keeps the files below `root`, in a folder named after the digest, and
-    /// returns that folder.
-    pub(crate) fn keep(&self, root: &Path) -> Result<PathBuf, KeepError> {
+    /// returns a lease of that folder.
+    pub(crate) fn keep(&self, root: &Path) -> Result<Lease, KeepError> {
         keep::keep(
             root,
             &self.digest,

@@ -8,6 +8,7 @@
 use crate::bundle::{Bundle, KeepError};
 use crate::control::Entry;
 use crate::load_failure;
+use crate::packages::{Manifest, PackageOrder};
 use crate::policies::Rights;
 use crate::registry::{Origin, Serving};
 use crate::runtime::Shared;
@@ -15,6 +16,7 @@ use crate::template::Template;
 use crate::triggers;
 use crate::version::{self, Version};
 use magic_contract::{Diagnostics, Environment, ErrorCode, Failure, Grant, Isolation, Reason};
+use magic_store::state::VersionWheel;
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -74,7 +76,7 @@ pub(crate) async fn deploy_folder(
     folder: &Path,
 ) -> Result<Deployed, Failure> {
     let source = Source::Folder(folder.to_owned());
-    let version = Arc::new(prepare(shared, source, Under::PolicyAndPackages).await?);
+    let version = Arc::new(prepare(shared, source, Under::deploy(None)).await?);
     let standing = shared.registry.get(version.contract.name.as_str());
     let is_there = |standing: &Serving| {
         standing.origin == Origin::Folder && standing.active.version.is_same_as(&version)
@@ -115,7 +117,7 @@ impl Deployed {
 /// Imports the controller in `folder` without putting it into service.
 pub(crate) async fn inspect(shared: &Shared, folder: &Path) -> Result<Inspection, Failure> {
     let source = Source::Folder(folder.to_owned());
-    let version = prepare(shared, source, Under::PolicyAndPackages).await?;
+    let version = prepare(shared, source, Under::deploy(None)).await?;
     let template = import(shared, &version).await?;
     Ok(Inspection {
         name: version.contract.name.to_string(),
@@ -129,13 +131,57 @@ pub(crate) async fn inspect(shared: &Shared, folder: &Path) -> Result<Inspection
 }
 
 /// What a version must satisfy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Under {
-    /// A new one: everything that the policy says.
-    PolicyAndPackages,
-    /// One that was accepted once. A policy that became stricter refuses its
-    /// calls and not the version.
-    Packages,
+#[derive(Debug)]
+pub(crate) struct Under {
+    /// Whether the policy judges it. One that became stricter refuses the calls of
+    /// a version that serves, and not the version.
+    judged: bool,
+    /// What is known of it, if it was accepted once.
+    accepted: Option<Accepted>,
+}
+
+/// What a version had when it was accepted, and therefore has for ever.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// Whether it has packages.
+    pub(crate) with_packages: bool,
+    /// The wheels that they are made of, as far as the state has them.
+    pub(crate) wheels: Vec<VersionWheel>,
+}
+
+impl Under {
+    /// A version to deploy, perhaps again.
+    pub(crate) fn deploy(accepted: Option<Accepted>) -> Self {
+        let judged = true;
+        Self { judged, accepted }
+    }
+
+    /// A version that somebody has deployed.
+    pub(crate) fn follow(accepted: Accepted) -> Self {
+        Self {
+            judged: false,
+            accepted: Some(accepted),
+        }
+    }
+
+    /// The packages to provide for it.
+    fn packages(self, bundle: &Bundle, environment: Environment) -> Option<PackageOrder> {
+        let manifest = Manifest::of(bundle);
+        let hashed = self.judged && environment == Environment::Production;
+        match self.accepted {
+            None => Some(PackageOrder {
+                manifest,
+                hashed,
+                carried: Vec::new(),
+            }),
+            Some(accepted) if accepted.with_packages => Some(PackageOrder {
+                manifest: manifest.as_accepted_before(),
+                hashed,
+                carried: accepted.wheels,
+            }),
+            Some(_) => None,
+        }
+    }
 }
 
 /// Everything that can be said of a version without running it.
@@ -175,19 +221,14 @@ pub(crate) async fn prepare(
     })??;
     let policy = shared.policies.current();
     let grant = Grant::derive_under(&bundle.contract, &policy);
-    if under == Under::PolicyAndPackages
+    if under.judged
         && let Some(refusal) = combined(grant.refusals())
     {
         return Err(refusal);
     }
-    let packages = match bundle.requirements() {
-        Some(content) => {
-            let hashed = policy.environment == Environment::Production;
-            shared
-                .packages
-                .provide(&shared.launcher, content, hashed)
-                .await?
-        }
+    let order = under.packages(&bundle, policy.environment);
+    let packages = match order {
+        Some(order) => shared.packages.provide(&shared.launcher, order).await?,
         None => None,
     };
     let temporary_bytes = version::temporary_bytes(&grant, policy.limits.temp_bytes);
@@ -209,7 +250,7 @@ pub(crate) async fn prepare(
         contract: bundle.contract,
         rights: Rights::new(shared.policies.clone(), grant),
         digest: bundle.digest,
-        folder: kept,
+        bundle: kept,
         packages,
         temporary_bytes,
     })

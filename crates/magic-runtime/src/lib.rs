@@ -57,7 +57,7 @@ mod version;
 mod watched;
 mod worker;
 
-pub use bundle::{Bundle, is_contract};
+pub use bundle::{Bundle, Lease, is_contract};
 pub use control::{Entry, EntryKind};
 pub use deploy::{Deployed, Inspection};
 pub use history::{AuditHead, KeptLogLine, KeptLogs, NodeSummary, Retention};

@@ -14,6 +14,7 @@
 mod deploy;
 mod examples;
 mod follow;
+mod housekeeping;
 pub(crate) mod refusal;
 mod turn;
 mod turns;
@@ -28,6 +29,7 @@ pub(crate) use follow::{follow, start};
 pub(crate) use turn::{delete, end_canary, roll_back, take_canary_back};
 pub(crate) use versions::{pinned, unserved, versions};
 
+use crate::deploy::Accepted;
 use crate::deployment::Deployment;
 use crate::runtime::Shared;
 use crate::summary::Unserved;
@@ -51,6 +53,8 @@ pub(crate) struct Lifecycle {
     turns: Turns,
     /// Held by whoever loads a version that somebody asked for by number.
     pinning: tokio::sync::Mutex<()>,
+    /// Told when a deploy leaves something on disk that nothing uses.
+    untidy: tokio::sync::Notify,
     /// Controllers that this node cannot serve as the state says, and why.
     troubles: Mutex<BTreeMap<String, String>>,
 }
@@ -92,6 +96,7 @@ impl Lifecycle {
             prepared: Mutex::default(),
             turns: Turns::default(),
             pinning: tokio::sync::Mutex::default(),
+            untidy: tokio::sync::Notify::new(),
             troubles: Mutex::default(),
         }
     }
@@ -104,6 +109,15 @@ impl Lifecycle {
     async fn row(&self, name: &str) -> Result<Option<state::Deployment>, Failure> {
         let row = self.state.deployment(name).await;
         row.map_err(|error| refusal::of_state(&error))
+    }
+
+    /// What a version had when it was accepted.
+    async fn accepted(&self, controller: &str, placed: &Placed) -> Result<Accepted, Failure> {
+        let wheels = self.state.version_wheels(controller, &placed.version).await;
+        Ok(Accepted {
+            with_packages: placed.packages_digest.is_some(),
+            wheels: wheels.map_err(|error| refusal::of_state(&error))?,
+        })
     }
 
     fn troubles(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {

@@ -1,7 +1,7 @@
 //! The packages that a controller brings along by name.
 //!
-//! A controller's `requirements.txt` pins them; the operator's folder of wheels
-//! has them. At the deploy each wheel is read once, its hash checked, and taken
+//! A controller's `requirements.txt` or `uv.lock` pins them; the operator's folder
+//! of wheels has them. At the deploy each wheel is read once, its hash checked, and taken
 //! apart by a program in a sandbox of its own; what comes out of that is read
 //! like any archive that somebody else made, and kept under the name of the set
 //! of wheels, which all versions with the same set share. Nothing is fetched,
@@ -12,28 +12,35 @@
 //! would run at an interpreter's start or outside it (`.pth`, `sitecustomize`,
 //! scripts) is left out; the interpreter would not look at it either.
 //!
-//! What is checked of the lock: that every package which a wheel says it needs
-//! is there. That their versions go together is the business of the tool that
-//! made it.
+//! What is checked of a lock: that every package which a wheel says it needs is
+//! in `requirements.txt`. That versions go together, and what `uv.lock` leaves out
+//! on purpose, is the business of the tool that made it.
 
 mod digest;
+mod fill;
 mod find;
+mod manifest;
+mod marker;
+mod project;
 mod requirement;
 mod sandbox;
+mod uv_lock;
 mod wheel;
 
+pub(crate) use manifest::Manifest;
 pub use wheel::{CLibrary, WheelSupport};
 
+use crate::bundle::Lease;
 use crate::bundle::keep::{self, Staging};
-use crate::bundle::name::Names;
 use crate::bundle::unpack::Bounds;
 use crate::launcher::Launcher;
+use crate::lifecycle::refusal;
 use find::Found;
 use magic_contract::{ErrorCode, Failure, Reason};
-use requirement::{Pin, RequirementError};
-use sandbox::Apart;
+use magic_store::state::{State, VersionWheel, WheelError};
+use manifest::{Asked, ManifestError};
+use marker::Environment;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,19 +64,17 @@ const LOCK: &str = "requirements.lock";
 /// Why a controller's packages cannot be provided.
 #[derive(Debug, thiserror::Error)]
 enum PackageError {
-    #[error("requirements.txt: {0}")]
-    Requirements(#[from] RequirementError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     #[error(
         "requirements.txt: under a production policy every package needs a hash; `uv pip compile --generate-hashes` or `pip-compile --generate-hashes` writes them (missing: {0})"
     )]
     WithoutHash(String),
-    #[error(
-        "no folder of wheels is configured, so packages cannot be had; type `{}` and start the runtime with MAGIC_WHEELS=WHEELS",
-        find::DOWNLOAD
-    )]
-    NoFolder,
-    #[error(transparent)]
-    Find(#[from] find::FindError),
+    #[error("{error}")]
+    Find {
+        file: &'static str,
+        error: find::FindError,
+    },
     #[error("the wheel of {package} is not acceptable: {reason}")]
     Wheel { package: String, reason: String },
     #[error(
@@ -80,6 +85,8 @@ enum PackageError {
     Keep(#[source] io::Error),
     #[error("the kept packages in `{}` were changed on disk; find out who did it, remove that folder and deploy again", .0.display())]
     Changed(PathBuf),
+    #[error(transparent)]
+    Carried(#[from] WheelError),
     #[error("no sandbox for a wheel: {0}")]
     Sandbox(String),
 }
@@ -91,10 +98,18 @@ impl PackageError {
             Self::Keep(_) => "the packages could not be kept",
             Self::Changed(_) => "the kept packages of this version were changed on disk",
             Self::Sandbox(_) => "the runtime could not start a sandbox",
+            Self::Carried(error) => return refusal::of_wheel(error),
             other => {
                 let message = format!("the packages cannot be provided: {other}");
-                return Failure::new(ErrorCode::InvalidBundle, message)
-                    .with_detail("file", json!("requirements.txt"));
+                let failure = Failure::new(ErrorCode::InvalidBundle, message);
+                return match other {
+                    Self::Manifest(error) => failure.with_detail("file", json!(error.file())),
+                    Self::Find { file, .. } => failure.with_detail("file", json!(file)),
+                    Self::WithoutHash(_) | Self::Incomplete(_) => {
+                        failure.with_detail("file", json!(manifest::REQUIREMENTS))
+                    }
+                    _ => failure,
+                };
             }
         };
         Failure::new(ErrorCode::DeploymentFailed, message)
@@ -103,11 +118,68 @@ impl PackageError {
     }
 }
 
+/// What packages are asked for.
+#[derive(Debug)]
+pub(crate) struct PackageOrder {
+    /// The files that name them.
+    pub(crate) manifest: Manifest,
+    /// Whether they must name hashes.
+    pub(crate) hashed: bool,
+    /// The wheels that the version has in the state, if it was deployed before.
+    pub(crate) carried: Vec<VersionWheel>,
+}
+
+/// The packages of a version, which stay on disk as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Packages {
+    name: String,
+    files: PathBuf,
+    wheels: Vec<Found>,
+    _lease: Lease,
+}
+
+impl Packages {
+    /// The folder of their files.
+    pub(crate) fn files(&self) -> &Path {
+        &self.files
+    }
+
+    /// What this set of wheels is called when this interpreter takes it apart.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The wheels that they are made of.
+    pub(crate) fn wheels(&self) -> Vec<VersionWheel> {
+        let wheels = self.wheels.iter().map(|one| VersionWheel {
+            file: one.file.clone(),
+            digest: one.hash.clone(),
+        });
+        wheels.collect()
+    }
+
+    /// Puts the wheels into the state, so that every node has them.
+    ///
+    /// # Errors
+    ///
+    /// [`WheelError`], also when a file is another one by now.
+    pub(crate) async fn put_wheels(&self, state: &State) -> Result<(), WheelError> {
+        for wheel in &self.wheels {
+            if let Some(path) = &wheel.path {
+                let file = tokio::fs::File::open(path).await?;
+                state.put_wheel(&wheel.hash, file).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Where packages come from and where they are kept.
 #[derive(Debug)]
 pub(crate) struct PackageStore {
     root: PathBuf,
     wheels: Option<PathBuf>,
+    state: Option<State>,
     /// Held while packages are provided, so that two deploys of one set unpack
     /// it once. In it are the names of the folders whose files this process has
     /// read back or written.
@@ -115,43 +187,54 @@ pub(crate) struct PackageStore {
 }
 
 impl PackageStore {
-    /// A store that keeps below `root` what it finds in `wheels`.
-    pub(crate) fn new(root: PathBuf, wheels: Option<PathBuf>) -> Self {
+    /// A store that keeps below `root` what it finds in the state and in `wheels`.
+    pub(crate) fn new(root: PathBuf, wheels: Option<PathBuf>, state: Option<State>) -> Self {
         Self {
             root,
             wheels,
+            state,
             sound: Mutex::default(),
         }
     }
 
-    /// The folder with the packages that this `requirements.txt` names; none if
-    /// it names none.
+    /// The packages that a controller's files name; none if they name none.
     ///
     /// # Errors
     ///
-    /// E4001 for the file and the wheels, E4005 for the runtime itself.
+    /// E4001 for the files and the wheels, E4005 for the runtime itself.
     pub(crate) async fn provide(
         &self,
         launcher: &Arc<Launcher>,
-        requirements: &[u8],
-        hashed: bool,
-    ) -> Result<Option<PathBuf>, Failure> {
-        let provided = self.provide_pins(launcher, requirements, hashed).await;
+        order: PackageOrder,
+    ) -> Result<Option<Packages>, Failure> {
+        let provided = self.provide_asked(launcher, order).await;
         provided.map_err(|error| error.to_failure())
     }
 
-    async fn provide_pins(
+    async fn provide_asked(
         &self,
         launcher: &Arc<Launcher>,
-        requirements: &[u8],
-        hashed: bool,
-    ) -> Result<Option<PathBuf>, PackageError> {
-        let pins = requirement::parse(requirements)?;
-        if pins.is_empty() {
+        order: PackageOrder,
+    ) -> Result<Option<Packages>, PackageError> {
+        let PackageOrder {
+            manifest,
+            hashed,
+            carried,
+        } = order;
+        let support = launcher.interpreter.wheels.clone();
+        let environment = Environment {
+            version: launcher.interpreter.version,
+            machine: support.machine.clone(),
+        };
+        let for_reading = support.clone();
+        // The largest lock takes a moment, which is nobody else's.
+        let asked = blocking(move || manifest.pins(&environment, &for_reading)).await??;
+        if asked.pins.is_empty() {
             return Ok(None);
         }
         if hashed {
-            let without: Vec<&str> = pins
+            let without: Vec<&str> = asked
+                .pins
                 .iter()
                 .filter(|pin| pin.hashes.is_empty())
                 .map(|pin| pin.name.as_str())
@@ -160,130 +243,81 @@ impl PackageStore {
                 return Err(PackageError::WithoutHash(without.join(", ")));
             }
         }
-        let wheels = self.wheels.clone().ok_or(PackageError::NoFolder)?;
+        let Asked { file, .. } = asked;
+        let folder = self.wheels.clone();
         let mut sound = self.sound.lock().await;
-        let support = launcher.interpreter.wheels.clone();
-        let found = blocking(move || find::find(&wheels, &pins, &support)).await??;
-        let name = name(launcher, &found);
+        let found =
+            blocking(move || find::find(folder.as_deref(), &asked, &carried, &support)).await?;
+        let wheels = found.map_err(|error| PackageError::Find { file, error })?;
+        let name = fill::name(launcher, &wheels);
         let finished = self.root.join(&name);
-        if finished.symlink_metadata().is_ok() {
-            if !sound.contains(&name) {
-                let folder = finished.clone();
-                if !blocking(move || is_sound(&folder)).await? {
-                    return Err(PackageError::Changed(finished));
-                }
-                sound.insert(name);
-            }
-            return Ok(Some(finished.join(FILES)));
-        }
-        let staging = Staging::begin(&self.root, &name).map_err(PackageError::Keep)?;
-        let staging = self.fill(launcher, found, staging).await?;
-        let (root, place) = (self.root.clone(), finished.clone());
-        let written = blocking(move || staging.finish(&root, &place)).await?;
-        if let Err(error) = written {
-            // Another process on the same data folder may have been faster; its
-            // files are believed when they have been read back, not before.
-            let folder = finished.clone();
-            if !blocking(move || is_sound(&folder)).await? {
-                return Err(PackageError::Keep(error));
-            }
-        }
-        sound.insert(name);
-        Ok(Some(finished.join(FILES)))
-    }
-
-    /// Takes all wheels apart into the folder.
-    async fn fill(
-        &self,
-        launcher: &Arc<Launcher>,
-        found: Vec<Found>,
-        staging: Staging,
-    ) -> Result<Staging, PackageError> {
-        let files = staging.path().join(FILES);
-        crate::folder::create(&files).map_err(PackageError::Keep)?;
-        // Beside the files, so that it goes where they go.
-        let copy = Staging::begin(&self.root, "wheel").map_err(PackageError::Keep)?;
-        let mut apart = Apart {
-            names: Names::default(),
-            left: BOUNDS,
+        let provided = |name: String, lease: Lease, wheels| Packages {
+            name,
+            files: lease.path().join(FILES),
+            wheels,
+            _lease: lease,
         };
-        let mut missing = Vec::new();
-        let pinned: BTreeSet<String> = found.iter().map(|one| one.pin.name.clone()).collect();
-        for one in &found {
-            let place = copy.path().join("wheel.whl");
-            let (from, to, hash) = (one.path.clone(), place.clone(), one.hash.clone());
-            let copied = blocking(move || find::copy(&from, &to)).await?;
-            if copied.map_err(PackageError::Keep)? != hash {
-                return Err(PackageError::Wheel {
-                    package: one.pin.name.clone(),
-                    reason: "its file changed while it was read".to_owned(),
-                });
+        for _ in 0..keep::ATTEMPTS {
+            if let Some(lease) = lease(&finished).await? {
+                if !sound.contains(&name) {
+                    let folder = finished.clone();
+                    if !blocking(move || is_sound(&folder)).await? {
+                        return Err(PackageError::Changed(finished));
+                    }
+                    sound.insert(name.clone());
+                }
+                return Ok(Some(provided(name, lease, wheels)));
             }
-            let (told, rest) =
-                sandbox::take_apart(launcher, &place, &one.pin, files.clone(), apart).await?;
-            apart = rest;
-            if told.name != one.pin.name || !wheel::is_same_version(&told.version, &one.pin.version)
-            {
-                return Err(PackageError::Wheel {
-                    package: one.pin.name.clone(),
-                    reason: format!(
-                        "it says of itself that it is `{}` in version `{}`",
-                        told.name, told.version
-                    ),
-                });
+            // What was there has been removed, and with it what is known of it.
+            sound.remove(&name);
+            let staging = Staging::begin(&self.root, &name).map_err(PackageError::Keep)?;
+            let staging = self.fill(launcher, &wheels, file, staging).await?;
+            let (root, place) = (self.root.clone(), finished.clone());
+            match blocking(move || staging.finish(&root, &place)).await? {
+                Ok(()) => {
+                    if let Some(lease) = lease(&finished).await? {
+                        sound.insert(name.clone());
+                        return Ok(Some(provided(name, lease, wheels)));
+                    }
+                }
+                // Another process on the same data folder may have been faster; its
+                // files are believed when they have been read back, not before.
+                Err(_)
+                    if finished
+                        .symlink_metadata()
+                        .is_ok_and(|found| found.is_dir()) => {}
+                Err(error) => return Err(PackageError::Keep(error)),
             }
-            let lacking: Vec<String> = told
-                .requires
-                .into_iter()
-                .filter(|needed| !pinned.contains(needed))
-                .collect();
-            if !lacking.is_empty() {
-                missing.push(format!("{} needs {}", one.pin.name, lacking.join(", ")));
-            }
-            std::fs::remove_file(&place).map_err(PackageError::Keep)?;
         }
-        if !missing.is_empty() {
-            return Err(PackageError::Incomplete(missing.join("; ")));
+        Err(PackageError::Keep(io::Error::other(
+            "they are removed as often as they are written",
+        )))
+    }
+
+    /// Removes the packages that nothing uses, but for those whose names stay and
+    /// those that somebody has changed.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(crate) async fn remove_unused(&self, stay: BTreeSet<String>) -> io::Result<Vec<String>> {
+        // Not while some are provided, which takes a while, and then it is their turn.
+        let mut sound = self.sound.lock().await;
+        let root = self.root.clone();
+        let may_go = move |folder: &Path, name: &str| !stay.contains(name) && is_sound(folder);
+        let removing = tokio::task::spawn_blocking(move || keep::remove_unused(&root, may_go));
+        let removed = removing.await.map_err(io::Error::other)??;
+        for name in &removed {
+            sound.remove(name);
         }
-        let lock = lock(&found);
-        blocking(move || {
-            let tree = digest::of(&files)?;
-            keep::write_file(staging.path(), TREE, tree.as_bytes())?;
-            keep::write_file(staging.path(), LOCK, lock.as_bytes())?;
-            Ok(staging)
-        })
-        .await?
-        .map_err(PackageError::Keep)
+        Ok(removed)
     }
 }
 
-/// What a set of wheels is called when this interpreter takes it apart.
-fn name(launcher: &Launcher, found: &[Found]) -> String {
-    let mut hash = Sha256::new();
-    let interpreter = &launcher.interpreter;
-    hash.update(format!(
-        "{FORMAT} {:?} {}\n{}",
-        interpreter.version,
-        interpreter.executable.display(),
-        lock(found)
-    ));
-    crate::bundle::hexadecimal(&hash.finalize())
-}
-
-/// What was taken, in the form of what was asked for: hashes that nobody gave
-/// are written down here.
-fn lock(found: &[Found]) -> String {
-    found
-        .iter()
-        .map(|Found { pin, hash, .. }| {
-            let extras = match pin.extras.as_slice() {
-                [] => String::new(),
-                extras => format!("[{}]", extras.join(",")),
-            };
-            let Pin { name, version, .. } = pin;
-            format!("{name}{extras}=={version} --hash=sha256:{hash}\n")
-        })
-        .collect()
+async fn lease(folder: &Path) -> Result<Option<Lease>, PackageError> {
+    let folder = folder.to_owned();
+    let taken = blocking(move || Lease::take(&folder)).await?;
+    taken.map_err(PackageError::Keep)
 }
 
 /// Whether the files are those that were written beside their digest. That

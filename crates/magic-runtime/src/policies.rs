@@ -189,13 +189,15 @@ mod tests {
         )
         .expect("a valid contract");
         let grant = Grant::derive_under(&contract, &policies.current());
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let lease = crate::bundle::Lease::take(folder.path()).expect("it can be read");
         Version {
             meters: Arc::new(crate::meters::Meters::new(&contract)),
             contract,
             rights: Rights::new(Arc::clone(policies), grant),
             digest: String::new(),
             isolation: Isolation::Request,
-            folder: std::path::PathBuf::new(),
+            bundle: lease.expect("it is there"),
             packages: None,
             temporary_bytes: None,
         }

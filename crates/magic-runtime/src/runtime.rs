@@ -283,6 +283,9 @@ impl Runtime {
             let state = services.state.clone()?;
             Some(Lifecycle::new(state, services.node.clone()))
         });
+        let state = services
+            .as_ref()
+            .and_then(|services| services.state.clone());
         if let (Some(history), Some(services)) = (&history, &services) {
             history.start(services.audit.clone());
         }
@@ -292,7 +295,7 @@ impl Runtime {
             launcher: Arc::new(launcher),
             policies: Arc::new(PolicyCell::new(policy)),
             bundles,
-            packages: PackageStore::new(packages, wheels),
+            packages: PackageStore::new(packages, wheels, state),
             places,
             lifecycle,
             services: services.map(Working::start),

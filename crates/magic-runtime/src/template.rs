@@ -114,7 +114,7 @@ impl Template {
         }
         let started = Instant::now();
         let spawning = launcher.clone();
-        let (folder, digest) = (version.folder.clone(), version.digest.clone());
+        let (folder, digest) = (version.bundle.path().to_owned(), version.digest.clone());
         let (leaf, confined) = tokio::task::spawn_blocking(move || {
             if !bundle::is_unchanged(&folder, &digest) {
                 return Err(LaunchError::Changed(folder));

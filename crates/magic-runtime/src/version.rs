@@ -1,12 +1,13 @@
 //! One version of one controller: what every template and worker of it shares.
 
+use crate::bundle::Lease;
 use crate::capture::Source;
 use crate::confinement::Shown;
 use crate::meters::Meters;
+use crate::packages::Packages;
 use crate::policies::Rights;
 use magic_contract::{Capability, CapabilityKind, Contract, Grant, Isolation};
 use magic_sandbox::Limits;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Immutable once made, but for its rights, which follow the policy.
@@ -19,10 +20,10 @@ pub(crate) struct Version {
     pub(crate) digest: String,
     /// The stronger of what the contract wishes and what the policy demands.
     pub(crate) isolation: Isolation,
-    /// The kept bundle on the host.
-    pub(crate) folder: PathBuf,
-    /// The kept packages on the host, if it has any.
-    pub(crate) packages: Option<PathBuf>,
+    /// The kept bundle on the host, which stays there as long as this lives.
+    pub(crate) bundle: Lease,
+    /// The kept packages on the host, if it has any, which stay as well.
+    pub(crate) packages: Option<Packages>,
     /// The size of the temporary directory that a request gets, if it gets one.
     pub(crate) temporary_bytes: Option<u64>,
     /// What it counts.
@@ -57,20 +58,19 @@ pub(crate) fn rows(grant: &Grant, most: u32) -> u64 {
 impl Version {
     /// Whether the other one runs the same code.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.packages == other.packages
+        self.digest == other.digest && self.packages_digest() == other.packages_digest()
     }
 
     /// The name of its packages, which is made of their content.
     pub(crate) fn packages_digest(&self) -> Option<String> {
-        let kept = self.packages.as_deref()?.parent()?;
-        Some(kept.file_name()?.to_str()?.to_owned())
+        Some(self.packages.as_ref()?.name().to_owned())
     }
 
     /// What its interpreters see of it.
     pub(crate) fn shown(&self) -> Shown<'_> {
         Shown {
-            bundle: &self.folder,
-            packages: self.packages.as_deref(),
+            bundle: self.bundle.path(),
+            packages: self.packages.as_ref().map(Packages::files),
         }
     }
 

@@ -11,7 +11,7 @@
 //! | `--listen` of `dev` and `serve` | `MAGIC_LISTEN` | `listen` | `127.0.0.1:8080` |
 //! | `--socket` | `MAGIC_SOCKET` | `socket` | `$XDG_RUNTIME_DIR/magic/magic.sock`; as root or in production `/run/magic/magic.sock`; else `magic.sock` in the data folder |
 //! | `--python` | `MAGIC_PYTHON` | `python` | found by the runtime |
-//! | | `MAGIC_WHEELS` | `wheels` | none; the folder of wheels that controllers' `requirements.txt` are served from |
+//! | | `MAGIC_WHEELS` | `wheels` | none; the folder of wheels that controllers' packages are taken from |
 //! | `--policy` | `MAGIC_POLICY` | `policy` | the built-in policy of the environment |
 //! | `--controllers` of `new` and `run`, `FOLDER` of `dev` and `serve` | `MAGIC_CONTROLLERS` | `controllers` | `./controllers` |
 //! | `--url` of `list`, `logs` and `keys` | `MAGIC_URL` | `url` | none: the unix socket is used |

@@ -12,6 +12,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,40 +28,131 @@ pub(crate) enum KeepError {
     Changed(PathBuf),
 }
 
+/// How often somebody may take a folder away from under whoever wants it.
+pub(crate) const ATTEMPTS: u32 = 10;
+
 /// Keeps what `write` writes below `root`, in a folder of that name, and
-/// returns the folder. `is_sound` judges what is there already.
+/// returns a lease of the folder. `is_sound` judges what is there already.
 pub(crate) fn keep(
     root: &Path,
     name: &str,
     is_sound: impl Fn(&Path) -> bool,
-    write: impl FnOnce(&Path) -> io::Result<()>,
-) -> Result<PathBuf, KeepError> {
+    write: impl Fn(&Path) -> io::Result<()>,
+) -> Result<Lease, KeepError> {
     let finished = root.join(name);
-    let existing = || {
-        if is_sound(&finished) {
-            Ok(finished.clone())
-        } else {
-            Err(KeepError::Changed(finished.clone()))
-        }
-    };
-    if is_there(&finished) {
-        return existing();
-    }
     let failed = |source| KeepError::Write {
         path: root.to_owned(),
         source,
     };
-    let staging = Staging::begin(root, name).map_err(failed)?;
-    let written = write(staging.path()).and_then(|()| staging.finish(root, &finished));
-    match written {
-        Ok(()) => Ok(finished),
-        // Somebody else was faster.
-        Err(_) if is_there(&finished) => {
-            sync(root).map_err(failed)?;
-            existing()
+    for _ in 0..ATTEMPTS {
+        if let Some(lease) = Lease::take(&finished).map_err(failed)? {
+            return match is_sound(&finished) {
+                true => Ok(lease),
+                false => Err(KeepError::Changed(finished)),
+            };
         }
-        Err(error) => Err(failed(error)),
+        // A link or a file is nothing that was written here.
+        if is_there(&finished) {
+            return Err(KeepError::Changed(finished));
+        }
+        let staging = Staging::begin(root, name).map_err(failed)?;
+        let written = write(staging.path()).and_then(|()| staging.finish(root, &finished));
+        match written {
+            Ok(()) => {
+                if let Some(lease) = Lease::take(&finished).map_err(failed)? {
+                    return Ok(lease);
+                }
+            }
+            // Somebody else was faster.
+            Err(_) if is_there(&finished) => sync(root).map_err(failed)?,
+            Err(error) => return Err(failed(error)),
+        }
     }
+    Err(failed(io::Error::other(
+        "it is removed as often as it is written",
+    )))
+}
+
+/// A kept folder that is not removed as long as this lives, in whatever process
+/// that is: a lock that ends with it.
+#[derive(Debug)]
+pub struct Lease {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Lease {
+    /// Takes a lease; none if there is no such folder.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn take(folder: &Path) -> io::Result<Option<Self>> {
+        if !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            return Ok(None);
+        }
+        let lock = match File::open(folder) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Waits for nobody for long: whoever removes a folder looks at it and gives it another name.
+        rustix::fs::flock(&lock, FlockOperation::LockShared)?;
+        Ok(is_that(&lock, folder)?.then(|| Self {
+            path: folder.to_owned(),
+            _lock: lock,
+        }))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Removes the folders below `root` that nobody has a lease of and that may go,
+/// by their paths and names, and gives the names of those that went. After a
+/// crash in between, what is left has a name that [`sweep`] removes.
+pub(crate) fn remove_unused(
+    root: &Path,
+    may_go: impl Fn(&Path, &str) -> bool,
+) -> io::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for entry in std::fs::read_dir(root)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if name.starts_with('.') || !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let path = entry.path();
+        let Some(lock) = lock(&path)? else { continue };
+        if !is_that(&lock, &path)? || !may_go(&path, &name) {
+            continue;
+        }
+        let aside = unfinished(root, &name);
+        std::fs::rename(&path, &aside)?;
+        // Only then is it certain that nobody finds the half of it by its name.
+        sync(root)?;
+        drop(lock);
+        match std::fs::remove_dir_all(&aside) {
+            // Another process that starts sweeps such names as well.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => removed.push(name),
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether an open folder still has that name.
+fn is_that(open: &File, path: &Path) -> io::Result<bool> {
+    let (found, open) = match path.symlink_metadata() {
+        Ok(found) => (found, open.metadata()?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok((found.dev(), found.ino()) == (open.dev(), open.ino()))
 }
 
 /// A folder that is being written; gone with all in it unless it is finished.
@@ -77,10 +169,8 @@ impl Staging {
     /// files out of ours, and not one of a process with our number that ended
     /// in the middle, as a container's process 1 always is.
     pub(crate) fn begin(root: &Path, name: &str) -> io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = root.join(format!(".{name}-{}-{number}", std::process::id()));
+            let path = unfinished(root, name);
             match std::fs::create_dir(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -120,6 +210,14 @@ impl Drop for Staging {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// A name that no other thread of this process has, for a folder that is not
+/// whole.
+fn unfinished(root: &Path, name: &str) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    root.join(format!(".{name}-{}-{number}", std::process::id()))
 }
 
 /// Removes what processes that have ended left half-written below `root`.

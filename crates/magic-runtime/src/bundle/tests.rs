@@ -39,13 +39,14 @@ fn what_is_kept_is_what_was_read() {
     let kept = tempfile::tempdir().unwrap();
     let bundle = Bundle::read(source.path()).unwrap();
     fs::write(source.path().join("package/inner/module.py"), "changed\n").unwrap();
-    let place = bundle.keep(kept.path()).unwrap();
+    let lease = bundle.keep(kept.path()).unwrap();
+    let place = lease.path().to_owned();
     assert_eq!(
         fs::read_to_string(place.join("package/inner/module.py")).unwrap(),
         "y = 1\n"
     );
     assert_eq!(
-        bundle.keep(kept.path()).unwrap(),
+        bundle.keep(kept.path()).unwrap().path(),
         place,
         "keeping twice is keeping once"
     );
@@ -112,8 +113,8 @@ fn keeping_the_same_content_at_once_keeps_all_of_it() {
                 .map(|_| scope.spawn(|| bundle.keep(kept.path()).expect("it is kept")))
                 .collect();
             for deploy in deploys {
-                let place = deploy.join().expect("no panic");
-                assert_eq!(Bundle::read(&place).unwrap().digest, bundle.digest);
+                let lease = deploy.join().expect("no panic");
+                assert_eq!(Bundle::read(lease.path()).unwrap().digest, bundle.digest);
             }
         });
         assert_eq!(fs::read_dir(kept.path()).unwrap().count(), 1);
@@ -131,7 +132,8 @@ fn a_leftover_of_an_earlier_life_is_not_in_the_way() {
         fs::create_dir(kept.path().join(&name)).unwrap();
         fs::write(kept.path().join(name).join("controller.py"), "half").unwrap();
     }
-    let place = bundle.keep(kept.path()).expect("it is kept");
+    let lease = bundle.keep(kept.path()).expect("it is kept");
+    let place = lease.path().to_owned();
     assert_eq!(Bundle::read(&place).unwrap().digest, bundle.digest);
 }
 
@@ -189,7 +191,8 @@ fn kept_files_that_were_changed_are_not_used() {
     let bundle = Bundle::read(source.path()).unwrap();
     for (what, change) in changes {
         let kept = tempfile::tempdir().unwrap();
-        let place = bundle.keep(kept.path()).unwrap();
+        let lease = bundle.keep(kept.path()).unwrap();
+        let place = lease.path().to_owned();
         change(&place);
         let sound = what == "nothing";
         assert_eq!(super::is_unchanged(&place, &bundle.digest), sound, "{what}");
@@ -197,7 +200,8 @@ fn kept_files_that_were_changed_are_not_used() {
     }
     // A folder that is exchanged as a whole, for one with the same content.
     let kept = tempfile::tempdir().unwrap();
-    let place = bundle.keep(kept.path()).unwrap();
+    let lease = bundle.keep(kept.path()).unwrap();
+    let place = lease.path().to_owned();
     fs::rename(&place, kept.path().join("elsewhere")).unwrap();
     std::os::unix::fs::symlink(kept.path().join("elsewhere"), &place).unwrap();
     assert!(bundle.keep(kept.path()).is_err());
@@ -208,10 +212,11 @@ fn kept_files_that_were_changed_are_not_used() {
 fn leftovers_are_swept_and_nothing_else() {
     let source = folder();
     let kept = tempfile::tempdir().unwrap();
-    let place = Bundle::read(source.path())
+    let lease = Bundle::read(source.path())
         .unwrap()
         .keep(kept.path())
         .unwrap();
+    let place = lease.path();
     let writing = super::keep::Staging::begin(kept.path(), "writing").unwrap();
     let left = kept.path().join(".left-1-0");
     fs::create_dir(&left).unwrap();
@@ -221,4 +226,57 @@ fn leftovers_are_swept_and_nothing_else() {
     let path = writing.path().to_owned();
     drop(writing);
     assert!(!path.exists());
+}
+
+/// A folder goes when its last lease has, if it may, and comes back whole when somebody wants it again.
+#[test]
+fn only_what_nobody_has_a_lease_of_is_removed() {
+    use super::keep::{Lease, has_digest, remove_unused};
+    let source = folder();
+    let kept = tempfile::tempdir().unwrap();
+    let bundle = Bundle::read(source.path()).unwrap();
+    let one = bundle.keep(kept.path()).unwrap();
+    let other = Lease::take(one.path()).unwrap().unwrap();
+    let place = one.path().to_owned();
+    let remove = || remove_unused(kept.path(), has_digest).unwrap();
+    assert!(remove().is_empty());
+    drop(one);
+    assert!(remove().is_empty() && place.is_dir());
+    drop(other);
+    assert!(remove_unused(kept.path(), |_, _| false).unwrap().is_empty());
+    assert_eq!(remove(), [bundle.digest.clone()]);
+    assert!(Lease::take(&place).unwrap().is_none());
+    assert_eq!(fs::read_dir(kept.path()).unwrap().count(), 0);
+
+    let again = bundle.keep(kept.path()).unwrap();
+    assert!(super::is_unchanged(again.path(), &bundle.digest));
+    drop(again);
+    // What somebody has changed stays for whoever looks into it, and so does what is being written.
+    fs::write(place.join("controller.py"), "changed\n").unwrap();
+    let writing = super::keep::Staging::begin(kept.path(), "writing").unwrap();
+    assert!(remove().is_empty() && place.is_dir() && writing.path().is_dir());
+}
+
+/// Whoever keeps a bundle while others remove it has it whole, as long as the lease lives.
+#[test]
+fn keeping_and_removing_at_once_go_together() {
+    use super::keep::{has_digest, remove_unused};
+    let source = folder();
+    let kept = tempfile::tempdir().unwrap();
+    let bundle = Bundle::read(source.path()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let lease = bundle.keep(kept.path()).expect("it is kept");
+                    assert!(super::is_unchanged(lease.path(), &bundle.digest));
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..100 {
+                remove_unused(kept.path(), has_digest).expect("our own folder");
+            }
+        });
+    });
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 const FIRST: Duration = Duration::from_secs(30);
 
-/// A bundle that no version has was left by a deploy that did not end; one that
+/// A bundle, or a wheel, that no version has was left by a deploy that did not end; one that
 /// goes on is younger than this.
 const UNUSED_BUNDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,6 +43,7 @@ async fn sweep(history: &History) -> Result<(), StateError> {
         > 0
     {}
     while state.sweep_bundles(UNUSED_BUNDLE).await? > 0 {}
+    while state.sweep_wheels(UNUSED_BUNDLE).await? > 0 {}
     state.sweep_nodes(SILENT_NODE).await?;
     Ok(())
 }

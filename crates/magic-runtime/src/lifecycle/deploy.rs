@@ -8,12 +8,13 @@
 use super::{Actor, Lifecycle, Prepared, examples, follow, refusal};
 use crate::bundle::Bundle;
 use crate::deploy::{self as trial, Deployed, Source, Under};
+use crate::packages::Packages;
 use crate::registry::Origin;
 use crate::runtime::Shared;
 use crate::version::Version;
 use magic_contract::{Contract, ErrorCode, Failure, Reason};
 use magic_store::state::{
-    self, CanaryShare, DeploymentError, NewVersion, Placement, StoredVersion, bundle_digest,
+    self, CanaryShare, DeploymentError, NewVersion, Outcome, Placement, StoredVersion, bundle_digest,
 };
 use magic_store::{Kind, Record};
 use serde::Serialize;
@@ -80,9 +81,13 @@ pub enum Step {
 /// Deploys, whoever goes on waiting.
 pub(crate) async fn deploy(shared: &Arc<Shared>, order: DeployOrder) -> Result<Deployed, Failure> {
     let working = shared.clone();
-    let task = shared
-        .closings
-        .spawn(async move { steps(&working, order).await });
+    let task = shared.closings.spawn(async move {
+        let done = steps(&working, order).await;
+        if let (Err(_), Some(lifecycle)) = (&done, &working.lifecycle) {
+            lifecycle.untidy.notify_one();
+        }
+        done
+    });
     task.await.unwrap_or_else(|error| Err(cut_short(&error)))
 }
 
@@ -170,9 +175,15 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
         ));
     }
     let _turn = lifecycle.turns.take(&name).await?;
-    let packed = match known(lifecycle, &bundle).await? {
-        Some(stored) => as_stored(lifecycle, &stored, &bundle, packed).await?,
-        None => packed,
+    let (packed, accepted) = match known(lifecycle, &bundle).await? {
+        Some(stored) => {
+            let packed = as_stored(lifecycle, &stored, &bundle, packed).await?;
+            (
+                packed,
+                Some(lifecycle.accepted(&name, &stored.placed).await?),
+            )
+        }
+        None => (packed, None),
     };
     // What is compared here is what the commit replaces, or there is none.
     let seen = lifecycle.row(&name).await?;
@@ -180,7 +191,7 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
         refuse_breaking(lifecycle, standing, &bundle).await?;
     }
     let source = Source::Bundle(bundle);
-    let version = Arc::new(trial::prepare(shared, source, Under::PolicyAndPackages).await?);
+    let version = Arc::new(trial::prepare(shared, source, Under::deploy(accepted)).await?);
     tell(Step::Judged);
     let template = trial::import(shared, &version).await?;
     tell(Step::Imported);
@@ -193,7 +204,11 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
         version: number.clone(),
         digest: bundle_digest(&packed),
         packages_digest: version.packages_digest(),
-        wheels: Vec::new(),
+        wheels: version
+            .packages
+            .as_ref()
+            .map(Packages::wheels)
+            .unwrap_or_default(),
         contract: version.contract.to_json().to_string(),
         allow_breaking,
         by: actor.subject.clone(),
@@ -217,15 +232,11 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
         packages_digest: new.packages_digest.clone(),
     };
     lifecycle.prepared().insert(prepared.clone(), deployment);
-    let committed = match lifecycle.state.put_bundle(&packed).await {
-        Ok(_) => lifecycle.state.deploy(&new, placement, seen.as_ref()).await,
-        Err(error) => Err(DeploymentError::State(error)),
-    };
+    let committed = commit(lifecycle, &version, &packed, &new, placement, seen.as_ref()).await;
     let outcome = match committed {
         Ok(outcome) => outcome,
-        Err(error) => {
+        Err(failure) => {
             lifecycle.prepared().remove(&prepared);
-            let failure = refusal::of_deployment(&error);
             // What was announced has an end; a log that does not take it says so itself.
             let _ = shared
                 .record_durably(&refusal::recorded(record, &failure))
@@ -242,6 +253,26 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
     refusal::unless_served(lifecycle, &name, followed)?;
     tell(Step::Switched);
     Ok(Deployed::of(&version, outcome.changed))
+}
+
+/// Puts what the version is made of into the state, and then the version.
+async fn commit(
+    lifecycle: &Lifecycle,
+    version: &Version,
+    packed: &[u8],
+    new: &NewVersion,
+    placement: Placement,
+    seen: Option<&state::Deployment>,
+) -> Result<Outcome, Failure> {
+    let state = &lifecycle.state;
+    let bundle = state.put_bundle(packed).await;
+    bundle.map_err(|error| refusal::of_state(&error))?;
+    if let Some(packages) = &version.packages {
+        let put = packages.put_wheels(state).await;
+        put.map_err(|error| refusal::of_wheel(&error))?;
+    }
+    let deployed = state.deploy(new, placement, seen).await;
+    deployed.map_err(|error| refusal::of_deployment(&error))
 }
 
 fn refuse_while_draining(shared: &Shared) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Making the registry show what the state says.
 
-use super::{Lifecycle, Prepared, refusal};
+use super::{Lifecycle, Prepared, housekeeping, refusal};
 use crate::bundle::Bundle;
 use crate::canary::Trial;
 use crate::deploy::{self as trial, Source, Under};
@@ -153,8 +153,10 @@ pub(super) async fn load(
     let bundle = tokio::task::spawn_blocking(move || Bundle::from_archive(&kept.bytes))
         .await
         .map_err(|error| super::deploy::cut_short(&error))??;
+    let name = bundle.contract().name.to_string();
     let source = Source::Bundle(Box::new(bundle));
-    let version = Arc::new(trial::prepare(shared, source, Under::Packages).await?);
+    let under = Under::follow(lifecycle.accepted(&name, placed).await?);
+    let version = Arc::new(trial::prepare(shared, source, under).await?);
     let template = if warm {
         // One that does not load is told to whoever asks it, as at any other time.
         timeout(WARM_UP, trial::import(shared, &version))
@@ -179,6 +181,7 @@ pub(crate) async fn start(shared: &Arc<Shared>) -> Result<(), Failure> {
     tokio::spawn(async move {
         tokio::select! {
             () = keep_following(&following) => {}
+            () = housekeeping::run(&following) => {}
             () = following.triggers.stopped() => {}
         }
     });

@@ -3,7 +3,7 @@
 use super::Lifecycle;
 use magic_contract::{ErrorCode, Failure, Reason};
 use magic_store::Record;
-use magic_store::state::{BundleError, DeploymentError, Event, StateError};
+use magic_store::state::{BundleError, DeploymentError, Event, StateError, WheelError};
 use serde_json::json;
 
 /// There is no state at all.
@@ -61,6 +61,19 @@ pub(super) fn of_bundle(error: &BundleError) -> Failure {
         _ => Failure::new(
             ErrorCode::DeploymentFailed,
             "the files of this version cannot be read from the runtime's state; its log says why",
+        )
+        .with_reason(Reason::Store)
+        .with_internal(error.to_string()),
+    }
+}
+
+/// A wheel cannot be kept or had.
+pub(crate) fn of_wheel(error: &WheelError) -> Failure {
+    match error {
+        WheelError::State(error) => of_state(error),
+        _ => Failure::new(
+            ErrorCode::DeploymentFailed,
+            "the wheels of this version could not be brought into or out of the runtime's state; its log says why",
         )
         .with_reason(Reason::Store)
         .with_internal(error.to_string()),

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 /// The most packages that one controller may have.
-const PACKAGES: usize = 300;
+pub(crate) const PACKAGES: usize = 300;
 
 /// One package, pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,18 +152,23 @@ fn read_line(line: usize, text: &str) -> Result<Option<Pin>, RequirementError> {
 }
 
 fn read_hash(line: usize, text: &str) -> Result<String, RequirementError> {
+    sha256(text).ok_or_else(|| RequirementError::Hash {
+        line,
+        text: shortened(text),
+    })
+}
+
+/// A hash as `sha256:` and its digits in either case.
+pub(crate) fn sha256(text: &str) -> Option<String> {
     text.strip_prefix("sha256:")
         .filter(|digits| {
             digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
         })
         .map(str::to_ascii_lowercase)
-        .ok_or_else(|| RequirementError::Hash {
-            line,
-            text: shortened(text),
-        })
 }
 
-fn is_name(name: &str) -> bool {
+/// A project's name, or an extra's.
+pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name
             .chars()
@@ -171,7 +176,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// One version and not a pattern of several.
-fn is_version(version: &str) -> bool {
+pub(crate) fn is_version(version: &str) -> bool {
     version.starts_with(|first: char| first.is_ascii_alphanumeric())
         && version
             .chars()
@@ -187,7 +192,8 @@ pub(crate) fn normalized(name: &str) -> String {
         .to_ascii_lowercase()
 }
 
-fn shortened(text: &str) -> String {
+/// Somebody else's text as it may stand in a message.
+pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }
 

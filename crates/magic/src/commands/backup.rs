@@ -7,12 +7,13 @@
 //! What is not in it: the controllers' own database, queues and secrets, which have tools of their own, and private keys. Whoever
 //! has the key of the audit log can write another one, so it is taken along only for who asks; see `docs/history.md`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use magic_runtime::Lease;
 use magic_store::AuditPlaces;
 use magic_store::state::{BackupError, State};
 use serde_json::json;
@@ -153,7 +154,7 @@ fn write(
         writing.tree(&key, name)?;
     }
     for folder in ["bundles", "packages"] {
-        writing.tree(&data.join(folder), folder)?;
+        writing.kept(&data.join(folder), folder)?;
     }
     let files = writing.checksums.len() as u64;
     let checksums = serde_json::to_vec(&writing.checksums)?;
@@ -179,17 +180,44 @@ impl<W: Write> Writing<W> {
         if !metadata.is_dir() {
             return Ok(());
         }
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(metadata.permissions().mode() & 0o7777);
-        header.set_size(0);
-        self.tar
-            .append_data(&mut header, format!("{name}/"), io::empty())?;
+        self.folder(&metadata, name)?;
         for entry in archive::entries(from)? {
             let below = format!("{name}/{}", archive::name(&entry)?);
             self.tree(&entry, &below)?;
         }
         Ok(())
+    }
+
+    /// A folder of folders that a server may remove, each of them whole or not at all. Those that are still being written are left
+    /// out.
+    fn kept(&mut self, from: &Path, name: &str) -> anyhow::Result<()> {
+        let metadata = match from.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            metadata => metadata.with_context(|| format!("cannot read {}", from.display()))?,
+        };
+        self.folder(&metadata, name)?;
+        for entry in archive::entries(from)? {
+            let own = archive::name(&entry)?;
+            if own.starts_with('.') {
+                continue;
+            }
+            let lease =
+                Lease::take(&entry).with_context(|| format!("cannot read {}", entry.display()))?;
+            if let Some(lease) = lease {
+                self.tree(lease.path(), &format!("{name}/{own}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, metadata: &Metadata, name: &str) -> anyhow::Result<()> {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(metadata.permissions().mode() & 0o7777);
+        header.set_size(0);
+        Ok(self
+            .tar
+            .append_data(&mut header, format!("{name}/"), io::empty())?)
     }
 
     /// One file, as long as it is now: it may grow meanwhile.
