@@ -165,7 +165,7 @@ fn production_logs_json() {
     assert_eq!(echo.status, 200);
     let failing = server.execute_with_first_key(&folder, "Failing");
     let failing = failing.json()["error"]["request_id"].clone();
-    server.signal(rustix::process::Signal::TERM);
+    server.signal(Signal::TERM);
     assert!(server.wait().success(), "{}", server.talk());
     let talk = server.talk();
     let mut told = 0;

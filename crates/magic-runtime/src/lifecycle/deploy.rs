@@ -14,7 +14,8 @@ use crate::runtime::Shared;
 use crate::version::Version;
 use magic_contract::{Contract, ErrorCode, Failure, Reason};
 use magic_store::state::{
-    self, CanaryShare, DeploymentError, NewVersion, Outcome, Placement, StoredVersion, bundle_digest,
+    self, CanaryShare, DeploymentError, NewVersion, Outcome, Placement, StoredVersion,
+    bundle_digest,
 };
 use magic_store::{Kind, Record};
 use serde::Serialize;

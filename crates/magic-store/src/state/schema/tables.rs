@@ -197,7 +197,7 @@ CREATE TABLE log_usage (
 ) STRICT;
 INSERT INTO log_usage VALUES (1, 0);
 ",
-        postgres: "
+    postgres: "
 CREATE TABLE revision (
   id bigint PRIMARY KEY CHECK (id = 1),
   generation bigint NOT NULL,

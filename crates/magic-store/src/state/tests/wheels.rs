@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::time::Duration;
 
-use super::deployments::version;
+use super::deployments::{deploy, version};
 use super::on_both;
 use crate::state::{
     DeploymentError, NewVersion, Placement, State, VersionWheel, WheelError, bundle_digest,
@@ -100,7 +100,7 @@ async fn a_version_has_the_wheels_that_were_put() {
         let state = world.open().await;
         let (one, two) = (put(&state, b"one").await, put(&state, b"two").await);
         let new = with_wheels(&state, "1.0.0", &[&one, &bundle_digest(b"missing")]).await;
-        let refused = state.deploy(&new, Placement::Active).await;
+        let refused = deploy(&state, &new, Placement::Active).await;
         assert!(
             matches!(refused, Err(DeploymentError::NoSuchWheel { .. })),
             "{refused:?}"
@@ -108,7 +108,12 @@ async fn a_version_has_the_wheels_that_were_put() {
         assert_eq!(state.revision().await.unwrap().generation, 0);
 
         let new = with_wheels(&state, "1.0.0", &[&one, &two]).await;
-        assert!(state.deploy(&new, Placement::Active).await.unwrap().changed);
+        assert!(
+            deploy(&state, &new, Placement::Active)
+                .await
+                .unwrap()
+                .changed
+        );
         let found = state.version_wheels("InvoiceSync", "1.0.0").await.unwrap();
         assert_eq!(found, new.wheels);
         assert!(
@@ -125,7 +130,7 @@ async fn a_version_has_the_wheels_that_were_put() {
             wheels: Vec::new(),
             ..with_wheels(&state, "1.1.0", &[]).await
         };
-        state.deploy(&bare, Placement::Active).await.unwrap();
+        deploy(&state, &bare, Placement::Active).await.unwrap();
         assert!(
             state
                 .version_wheels("InvoiceSync", "1.1.0")
@@ -134,7 +139,7 @@ async fn a_version_has_the_wheels_that_were_put() {
                 .is_empty()
         );
         let again = with_wheels(&state, "1.1.0", &[&two]).await;
-        let done = state.deploy(&again, Placement::Active).await.unwrap();
+        let done = deploy(&state, &again, Placement::Active).await.unwrap();
         assert_eq!((done.changed, done.generation), (false, 2));
         assert_eq!(
             state.version_wheels("InvoiceSync", "1.1.0").await.unwrap(),
@@ -150,7 +155,7 @@ async fn only_wheels_that_no_version_has_are_forgotten() {
         let state = world.open().await;
         let (kept, left) = (put(&state, &wheel(1)).await, put(&state, &wheel(2)).await);
         let new = with_wheels(&state, "1.0.0", &[&kept]).await;
-        state.deploy(&new, Placement::Active).await.unwrap();
+        deploy(&state, &new, Placement::Active).await.unwrap();
         // Of a deploy that was cut off.
         let half = bundle_digest(b"half");
         state
