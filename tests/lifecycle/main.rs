@@ -13,6 +13,7 @@ mod killed;
 mod moving;
 mod nodes;
 mod outside;
+mod restarting;
 mod service;
 mod switching;
 mod uploads;

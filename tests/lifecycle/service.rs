@@ -132,8 +132,13 @@ impl Service {
     }
 
     /// Asks it to end and waits for it.
-    pub(crate) fn stop(mut self) -> std::process::ExitStatus {
+    pub(crate) fn stop(self) -> std::process::ExitStatus {
         self.terminate();
+        self.wait()
+    }
+
+    /// Waits for its end, which somebody else brings about.
+    pub(crate) fn wait(mut self) -> std::process::ExitStatus {
         wait_for("the service to end", || {
             self.child.try_wait().expect("a child of ours")
         })

@@ -42,4 +42,4 @@ pub use auth::token::{LEEWAY, TokenRules, TokenVerifier};
 pub use cors::{AllowedOrigins, NotAnOrigin};
 pub use options::ApiOptions;
 pub use routes::{ROUTES, Route};
-pub use server::{BindError, Listener, ServeError, SocketGroup, serve};
+pub use server::{BindError, InheritError, Keeper, Listener, ServeError, SocketGroup, serve};

@@ -44,6 +44,8 @@ pub struct ApiOptions {
     pub followers: usize,
     /// How long requests in flight may go on after the order to stop.
     pub drain_grace: Duration,
+    /// How long a connection without a request is kept after the order to stop, so that what is on its way is still answered.
+    pub linger: Duration,
     /// The folder of the audit log, if there is one to show.
     pub audit_directory: Option<PathBuf>,
     /// Whether callers must prove who they are. It also decides which `Host` headers are believed on TCP: without
@@ -78,6 +80,7 @@ impl Default for ApiOptions {
             streams_per_connection: 64,
             followers: 64,
             drain_grace: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
             audit_directory: None,
             authentication: Authentication::Open,
             keys: None,

@@ -4,8 +4,9 @@
 //! out of the unix socket. A place is taken *before* accepting: beyond the limit, clients wait in the kernel's backlog, where
 //! they cost us nothing.
 //!
-//! The end has two stages. First the order to stop: no new connections, idle ones close, requests in flight go on, new requests
-//! on open connections are refused by the runtime as draining. Then, after the grace, whatever is left is cut off, and when it
+//! The end has two stages. First the order to stop: no new connections; those that were accepted are this server's to answer, so
+//! each gets an answer to what is in flight or still on its way, and closes with it. What nobody has accepted stays in the kernel's
+//! backlog, where a successor that holds the same sockets finds it. Then, after the grace, whatever is left is cut off, and when it
 //! is gone the runtime stops: its log and its database close after their last user.
 
 use std::future::Future;
@@ -26,12 +27,16 @@ use crate::state::ApiState;
 
 mod activity;
 mod connection;
+mod inherit;
 mod listener;
 mod socket;
+mod socket_file;
 mod stalled_write;
 
 use connection::{Connection, Ending};
+pub use inherit::InheritError;
 pub use listener::{BindError, Listener, SocketGroup};
+pub use socket_file::Keeper;
 
 /// How long to wait before accepting again when the process is out of descriptors or memory. Accepting at once would fail again
 /// and turn the loop into a busy one.
@@ -107,12 +112,13 @@ pub async fn serve(
     // Dropping the loops closes the listeners.
     loops.shutdown().await;
     connections.close();
-    let drained = async {
-        tokio::join!(runtime.drain(options.drain_grace), async {
-            let _ = tokio::time::timeout(options.drain_grace, connections.wait()).await;
-        });
-    };
-    drained.await;
+    let until = tokio::time::Instant::now() + options.drain_grace;
+    runtime.leave();
+    // Whoever is left over at its end is cut off below.
+    let _ = tokio::time::timeout_at(until, connections.wait()).await;
+    runtime
+        .drain(until.saturating_duration_since(tokio::time::Instant::now()))
+        .await;
     ending.cut_off.cancel();
     connections.wait().await;
     // Only now nobody can begin, undo or record anything.

@@ -218,7 +218,7 @@ fn of_runtime(shared: &Shared) -> Vec<Family> {
     gauge(
         "magic_draining",
         "Whether the runtime is shutting down",
-        flag(shared.is_draining()),
+        flag(shared.is_leaving()),
     );
     if let Some(services) = &shared.services {
         gauge(

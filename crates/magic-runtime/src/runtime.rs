@@ -35,18 +35,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::task::TaskTracker;
 
+mod ending;
 mod versions;
-
-/// How long the end of the last processes is waited for.
-const CLEAN_UP: Duration = Duration::from_secs(10);
-
-/// How long the last commits are waited for: they have limits of their own,
-/// which this exceeds.
-const CLOSE: Duration = Duration::from_secs(30);
 
 /// A running runtime. Clones are the same runtime.
 #[derive(Debug, Clone)]
@@ -77,6 +70,9 @@ pub(crate) struct Shared {
     pub(crate) triggers: Triggers,
     /// What requests still do when nobody waits for them any more.
     pub(crate) closings: TaskTracker,
+    /// New work that is not a request is refused.
+    leaving: AtomicBool,
+    /// Requests are refused too.
     draining: AtomicBool,
     /// What scrapes asked of back ends.
     pub(crate) asked: metrics::Asked,
@@ -185,6 +181,10 @@ impl Shared {
         self.layers
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -301,6 +301,7 @@ impl Runtime {
             services: services.map(Working::start),
             triggers: Triggers::new(),
             closings: TaskTracker::new(),
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             asked: metrics::Asked::default(),
             layers: std::sync::Mutex::default(),
@@ -455,7 +456,7 @@ impl Runtime {
     /// Whether requests are served, and if not, why.
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
-        if self.shared.is_draining() {
+        if self.shared.is_leaving() {
             reasons.push("draining".to_owned());
         }
         if let Some(services) = &self.shared.services {
@@ -510,65 +511,6 @@ impl Runtime {
             }
             // Nobody aborts it.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
-    }
-
-    /// Admits nobody any more and waits at most `patience` for the requests that
-    /// run. Whoever is still waiting for an answer then is to be cut off before
-    /// [`Runtime::stop`].
-    pub async fn drain(&self, patience: Duration) {
-        self.shared.draining.store(true, Ordering::Release);
-        self.shared.triggers.stop();
-        let until = tokio::time::Instant::now() + patience;
-        let all = u32::try_from(self.shared.places.available_permits()).unwrap_or(u32::MAX);
-        let total = self.shared.launcher.limits.total_concurrency.max(all);
-        // Every place is free when nobody runs.
-        let everybody = self.shared.places.clone().acquire_many_owned(total);
-        if tokio::time::timeout(patience, everybody).await.is_err() {
-            tracing::warn!("requests still ran at the end of the grace period; they are ended");
-        }
-        let left = until.saturating_duration_since(tokio::time::Instant::now());
-        self.shared.triggers.finish(left).await;
-    }
-
-    /// Ends every process and removes every control group, then lets go of the
-    /// back ends and closes the audit log: after everything that could still
-    /// want to write to them, undone and unrecorded requests included.
-    pub async fn stop(&self) {
-        self.shared.draining.store(true, Ordering::Release);
-        self.shared.triggers.stop();
-        self.shared.triggers.finish(Duration::ZERO).await;
-        for serving in self.shared.registry.all() {
-            self.shared
-                .registry
-                .remove(serving.active.contract().name.as_str());
-        }
-        if tokio::time::timeout(CLEAN_UP, self.shared.launcher.cleaner.finished())
-            .await
-            .is_err()
-        {
-            tracing::warn!("cleaning up did not end within {CLEAN_UP:?}");
-        }
-        self.shared.closings.close();
-        if tokio::time::timeout(CLOSE, self.shared.closings.wait())
-            .await
-            .is_err()
-        {
-            tracing::error!("requests were still committing or undoing after {CLOSE:?}");
-        }
-        if let Some(services) = &self.shared.services {
-            services.stop().await;
-            if let Some(history) = &self.shared.history {
-                history.stop(&services.audit).await;
-            }
-        }
-        if let Some(lifecycle) = &self.shared.lifecycle {
-            lifecycle.state.close().await;
-        }
-        let launcher = self.shared.launcher.clone();
-        let removed = tokio::task::spawn_blocking(move || launcher.leaves.remove_all()).await;
-        if let Ok(Err(error)) = removed {
-            tracing::warn!(%error, "control groups were left behind");
         }
     }
 }

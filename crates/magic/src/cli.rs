@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::activation;
 use crate::commands::{
     audit, backup, canary, completions, delete, deploy, dev, doctor, executions, init, keys, list,
     logs, manual, migrate, new, nodes, policy, restore, rollback, run, schema, secrets, serve,
@@ -179,7 +180,11 @@ fn execute(cli: Cli, output: Output) -> anyhow::Result<Ended> {
         Command::Validate(arguments) => validate::run(&arguments, &settings, output),
         Command::Run(arguments) => block_on(&settings, run::run(&arguments, &settings, output)),
         Command::Dev(arguments) => block_on(&settings, dev::run(&arguments, &settings, output)),
-        Command::Serve(arguments) => block_on(&settings, serve::run(&arguments, &settings, output)),
+        Command::Serve(arguments) => {
+            // Before there are threads, or descriptors of our own.
+            let passed = activation::take()?;
+            block_on(&settings, serve::run(&arguments, passed, &settings, output))
+        }
         Command::Deploy(arguments) => {
             block_on(&settings, deploy::run(&arguments, &settings, output))
         }

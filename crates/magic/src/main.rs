@@ -7,13 +7,16 @@
 //! Exit status: 0 done, 1 refused or invalid, 2 bad usage or our fault.
 
 mod access;
+mod activation;
 mod cli;
 mod client;
 mod commands;
 mod controller_folder;
 mod deployer;
 mod finding;
+mod handover;
 mod key_set_source;
+mod listening;
 mod logging;
 mod output;
 mod policy_watch;

@@ -20,10 +20,11 @@ use magic_store::{AuditLog, AuditOpenError, AuditOptions};
 
 use crate::settings::Settings;
 
-/// How long a run waits for another run that holds the log of runs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a run waits for another run that holds the log of runs, and a server for the one that it takes over from, which has
+/// said that it is done.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Opens everything for a server that listens on these addresses.
+/// Opens everything for a server that listens on these addresses, and waits so long for another that still has the audit log.
 ///
 /// # Errors
 /// When something cannot be used; the message says what, why, and what to type.
@@ -31,8 +32,10 @@ pub(crate) async fn for_server(
     settings: &Settings,
     listeners: Vec<SocketAddr>,
     spans: Option<Arc<dyn SpanSink>>,
+    patience: Duration,
 ) -> anyhow::Result<(Services, State)> {
-    let audit = open_audit(AuditOptions::below(&settings.data_dir, &settings.node)).await?;
+    let options = AuditOptions::below(&settings.data_dir, &settings.node);
+    let audit = open_audit(options, patience).await?;
     let backends = backends(settings, listeners).await?;
     // The audit log of this data folder is locked, so whoever served from it before is gone.
     backends
@@ -60,18 +63,7 @@ pub(crate) async fn for_server(
 /// As [`for_server`].
 pub(crate) async fn for_run(settings: &Settings) -> anyhow::Result<Services> {
     let options = AuditOptions::below(&settings.data_dir.join("runs"), &settings.node);
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    let audit = loop {
-        match open_audit(options.clone()).await {
-            Err(error)
-                if matches!(error.downcast_ref(), Some(AuditOpenError::InUse(_)))
-                    && tokio::time::Instant::now() < deadline =>
-            {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            opened => break opened?,
-        }
-    };
+    let audit = open_audit(options, PATIENCE).await?;
     Ok(Services {
         backends: backends(settings, Vec::new()).await?,
         audit,
@@ -99,9 +91,17 @@ pub(crate) fn state_options(settings: &Settings) -> StateOptions {
     }
 }
 
-async fn open_audit(options: AuditOptions) -> anyhow::Result<AuditLog> {
-    let opened = tokio::task::spawn_blocking(move || AuditLog::open(&options));
-    Ok(opened.await??)
+async fn open_audit(options: AuditOptions, patience: Duration) -> anyhow::Result<AuditLog> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        let options = options.clone();
+        match tokio::task::spawn_blocking(move || AuditLog::open(&options)).await? {
+            Err(AuditOpenError::InUse(_)) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 async fn backends(settings: &Settings, listeners: Vec<SocketAddr>) -> anyhow::Result<Backends> {

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
-use magic_api::{ApiOptions, Authentication, Listener};
+use magic_api::{ApiOptions, Authentication};
 use magic_contract::Environment;
 use magic_store::AuditPlaces;
 use serde_json::json;
@@ -17,6 +17,8 @@ use serde_json::json;
 use crate::access;
 use crate::cli::{Ended, Refused};
 use crate::deployer::Deployer;
+use crate::handover::{Offer, Successor};
+use crate::listening::{Listening, Origin};
 use crate::output::Output;
 use crate::policy_watch;
 use crate::runtime_start;
@@ -72,6 +74,7 @@ impl Serving {
 /// Serves until a signal asks to end.
 pub(crate) async fn run(
     serving: Serving,
+    origin: Origin,
     settings: &Settings,
     output: Output,
 ) -> anyhow::Result<Ended> {
@@ -95,22 +98,27 @@ pub(crate) async fn run(
     let look_again = LookAgain::default();
     raise_descriptor_limit();
 
-    let tcp = Listener::tcp(serving.listen).await.with_context(|| {
-        format!(
-            "is another server running? choose another address with --listen (asked for {})",
-            serving.listen
-        )
-    })?;
-    let socket = Listener::unix(&settings.socket, settings.auth.socket_group)
-        .context("choose another socket with --socket")?;
-    let address = tcp.tcp_address().unwrap_or(serving.listen);
+    // A mistake in it would come out only when a server that it takes over from has ended.
+    settings.read_policy()?;
+    let mut listening = Listening::begin(origin, serving.listen, settings, output).await?;
+    let addresses = listening.addresses.clone();
+    let address = addresses.first().copied().unwrap_or(serving.listen);
+    let mut patience = Duration::ZERO;
+    if let Some(predecessor) = listening.predecessor.take() {
+        patience = services::PATIENCE;
+        output.talk("took over; waiting for the server before to answer what it has accepted");
+        tokio::select! {
+            ended = predecessor.ended() => ended.context("the server before did not end in order")?,
+            () = signals.next() => return Ok(Ended::Done),
+        }
+    }
 
     let tracing_export =
         TracingExport::start(settings).context(Refused("the runtime refuses to start"))?;
     let opened = OnceLock::new();
     let starting = runtime_start::start(settings, async {
         let (services, state) =
-            services::for_server(settings, vec![address], tracing_export.sink()).await?;
+            services::for_server(settings, addresses, tracing_export.sink(), patience).await?;
         // Set once: this future runs once.
         let _ = opened.set(state);
         Ok(services)
@@ -159,7 +167,7 @@ pub(crate) async fn run(
         }
     }
     runtime.start_triggers();
-    announce(address, &settings.socket, &serving, output)?;
+    announce(address, &listening.socket, &serving, output)?;
     service_manager::ready(address);
     if let Some(reloads) = reloads {
         tokio::spawn(reloads.pass_on(look_again.clone()));
@@ -183,19 +191,23 @@ pub(crate) async fn run(
         output,
         look_again.policy,
     );
+    // Only a service: what an author runs in a terminal ends there.
+    let offer = serving.authenticates.then(|| listening.offer()).flatten();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut server = std::pin::pin!(magic_api::serve(
         runtime,
-        vec![tcp, socket],
+        listening.listeners,
         options,
         async {
             // Ends by the message, or when the sender is gone.
             let _ = stopped.await;
         }
     ));
+    let mut successor = None;
     tokio::select! {
         ended = server.as_mut() => ended?,
         () = signals.next() => {}
+        taken = hand_over(offer) => successor = Some(taken),
         ended = reload(watch, &mut deployer) => ended?,
         ended = policy => ended?,
     }
@@ -209,7 +221,18 @@ pub(crate) async fn run(
         () = signals.next() => {}
     }
     tracing_export.stop().await;
+    // Log and state are closed.
+    drop(successor);
     Ok(Ended::Done)
+}
+
+/// Waits for a successor, for ever where there cannot be one. Dropping it takes the offer back, so that no copy of a socket
+/// keeps clients waiting for a server that ends.
+async fn hand_over(offer: Option<Offer>) -> Successor {
+    match offer {
+        Some(offer) => offer.taken().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Deploys what changes, for ever.

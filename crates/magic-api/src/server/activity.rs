@@ -1,7 +1,8 @@
 //! Whether a connection has a request in flight, and for how long it has had none.
 //!
 //! hyper's own clock covers only the wait for an HTTP/1 head. A client that sends nothing at all, not even enough to tell HTTP/1
-//! from HTTP/2, and an HTTP/2 client that opens no stream, are seen here.
+//! from HTTP/2, and an HTTP/2 client that opens no stream, are seen here. So is which of the two a connection speaks, since they say
+//! goodbye in different ways.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use hyper::Version;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::watch;
 
@@ -16,19 +18,30 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub(super) struct Activity {
     in_flight: watch::Sender<usize>,
+    multiplexed: watch::Sender<bool>,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
         Self {
             in_flight: watch::Sender::new(0),
+            multiplexed: watch::Sender::new(false),
         }
     }
 
-    /// A request begins; it ends when the value is dropped.
-    pub(super) fn begin(&self) -> InFlight {
+    /// A request of this version begins; it ends when the value is dropped.
+    pub(super) fn begin(&self, version: Version) -> InFlight {
+        if version == Version::HTTP_2 {
+            self.multiplexed.send_replace(true);
+        }
         self.in_flight.send_modify(|count| *count += 1);
         InFlight(self.clone())
+    }
+
+    /// Completes when a request has shown that this is HTTP/2.
+    pub(super) async fn multiplexed(&self) {
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = self.multiplexed.subscribe().wait_for(|seen| *seen).await;
     }
 
     /// Completes when no request has been in flight for `limit`.

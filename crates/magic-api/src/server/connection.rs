@@ -3,6 +3,10 @@
 //! hyper speaks HTTP/1 and HTTP/2; this file gives it its limits and decides when the connection ends: by itself, because it was
 //! idle, because the server stops, or because the grace is over. The request's future lives inside the connection's, so ending a
 //! connection cancels what it asked for.
+//!
+//! A server that stops owes an answer to every connection that it accepted. In HTTP/1 a server that closes an idle connection may
+//! cross a request on its way, so this one lets its next answer say `Connection: close` and closes without one only when nothing
+//! has come for a while. HTTP/2 has GOAWAY, which names the last stream that is answered.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -10,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, body::Incoming};
+use hyper::{Request, Version, body::Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio_util::sync::CancellationToken;
@@ -79,9 +84,16 @@ impl Connection {
         let service = service_fn(|request: Request<Incoming>| {
             let scope = Arc::clone(&self.scope);
             let source = Arc::clone(&source);
-            let in_flight = activity.begin();
+            let version = request.version();
+            let in_flight = activity.begin(version);
+            let stopping = self.ending.stopping.clone();
             async move {
-                let response = scope.answer(request.map(Body::new), &source).await;
+                let mut response = scope.answer(request.map(Body::new), &source).await;
+                // HTTP/2 has no such header.
+                if stopping.is_cancelled() && version != Version::HTTP_2 {
+                    let headers = response.headers_mut();
+                    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(response.map(|body| InFlightBody::new(body, in_flight)))
             }
         });
@@ -96,6 +108,12 @@ impl Connection {
                 let _ = tokio::time::timeout(GOODBYE, serving).await;
                 return;
             }
+        }
+        tokio::select! {
+            result = serving.as_mut() => return log_end(result),
+            () = self.ending.cut_off.cancelled() => return,
+            () = activity.multiplexed() => {}
+            () = activity.idle_for(self.options.linger) => {}
         }
         serving.as_mut().graceful_shutdown();
         tokio::select! {

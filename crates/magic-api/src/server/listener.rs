@@ -3,12 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, UnixListener};
 
 use super::socket::Socket;
+use super::socket_file::SocketFile;
 use crate::auth::role::{Role, Roles};
 use crate::request_scope::{Peer, Source};
 
@@ -65,10 +65,10 @@ pub struct SocketGroup {
 
 /// Something to accept connections from.
 #[derive(Debug)]
-pub struct Listener(Kind);
+pub struct Listener(pub(super) Kind);
 
 #[derive(Debug)]
-enum Kind {
+pub(super) enum Kind {
     Tcp {
         listener: TcpListener,
         address: SocketAddr,
@@ -78,8 +78,8 @@ enum Kind {
         path: PathBuf,
         /// What others than root and this process's user may do.
         group: Option<SocketGroup>,
-        /// The socket file's device and inode, so that only our own file is removed at the end.
-        identity: (u64, u64),
+        /// Unless somebody else takes care of it.
+        file: Option<SocketFile>,
     },
 }
 
@@ -108,45 +108,12 @@ impl Listener {
     /// # Errors
     /// When another process answers there, something else is in the way, or the kernel refuses.
     pub fn unix(path: &Path, group: Option<SocketGroup>) -> Result<Self, BindError> {
-        let failed = |source| BindError::Unix {
-            path: path.to_owned(),
-            source,
-        };
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(if group.is_some() { 0o711 } else { 0o700 })
-                .create(folder)
-                .map_err(|source| BindError::Folder {
-                    path: folder.to_owned(),
-                    source,
-                })?;
-        }
-        match std::fs::symlink_metadata(path) {
-            Ok(found) if !found.file_type().is_socket() => {
-                return Err(BindError::InTheWay {
-                    path: path.to_owned(),
-                });
-            }
-            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-                return Err(BindError::InUse {
-                    path: path.to_owned(),
-                });
-            }
-            Ok(_) => std::fs::remove_file(path).map_err(failed)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let listener = bind_hidden(path, group).map_err(failed)?;
-        let identity = identity_of(path).map_err(failed)?;
+        let (listener, file) = SocketFile::bind(path, group)?;
         Ok(Self(Kind::Unix {
             listener,
             path: path.to_owned(),
             group,
-            identity,
+            file: Some(file),
         }))
     }
 
@@ -202,17 +169,6 @@ impl fmt::Display for Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Kind::Unix { path, identity, .. } = &self.0
-            && identity_of(path).is_ok_and(|found| found == *identity)
-        {
-            // Nobody is left to tell; a stale file is replaced by the next start.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
 /// What a local user may do; `None` for one who has no business here.
 fn roles_of(uid: u32, own: u32, group: Option<SocketGroup>) -> Option<Roles> {
     if uid == 0 || uid == own {
@@ -222,43 +178,10 @@ fn roles_of(uid: u32, own: u32, group: Option<SocketGroup>) -> Option<Roles> {
     group.map(|group| Roles::NONE.and(group.role))
 }
 
-/// Binds where nobody else can connect yet, and moves the finished socket to its place.
-fn bind_hidden(path: &Path, group: Option<SocketGroup>) -> io::Result<UnixListener> {
-    let mut hidden = path.as_os_str().to_owned();
-    hidden.push(format!(".{}", std::process::id()));
-    let hidden = PathBuf::from(hidden);
-    // What a killed process of the same number has left.
-    let socket = hidden.join("s");
-    let _ = std::fs::remove_file(&socket);
-    let _ = std::fs::remove_dir(&hidden);
-    std::fs::DirBuilder::new().mode(0o700).create(&hidden)?;
-    let bound = (|| {
-        let listener = UnixListener::bind(&socket)?;
-        let mode = match group {
-            Some(group) => {
-                std::os::unix::fs::chown(&socket, None, Some(group.gid))?;
-                0o660
-            }
-            None => 0o600,
-        };
-        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(mode))?;
-        std::fs::rename(&socket, path)?;
-        Ok(listener)
-    })();
-    if bound.is_err() {
-        let _ = std::fs::remove_file(&socket);
-    }
-    let _ = std::fs::remove_dir(&hidden);
-    bound
-}
-
-fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
-    let found = std::fs::symlink_metadata(path)?;
-    Ok((found.dev(), found.ino()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     /// A stale socket file is replaced, a living one is respected, another file is left alone.

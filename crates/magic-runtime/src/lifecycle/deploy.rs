@@ -146,7 +146,7 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
             let _ = progress.send(step);
         }
     };
-    refuse_while_draining(shared)?;
+    refuse_while_leaving(shared)?;
     let DeployOrder {
         bundle,
         share,
@@ -223,7 +223,7 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
         }),
     };
     // The runtime may have begun to end meanwhile, and what is committed is served.
-    refuse_while_draining(shared)?;
+    refuse_while_leaving(shared)?;
     let record = record(&version, share, allow_breaking, &actor);
     shared.announce("deploy", &record).await?;
     let prepared = Prepared {
@@ -276,8 +276,8 @@ async fn commit(
     deployed.map_err(|error| refusal::of_deployment(&error))
 }
 
-fn refuse_while_draining(shared: &Shared) -> Result<(), Failure> {
-    if !shared.is_draining() {
+fn refuse_while_leaving(shared: &Shared) -> Result<(), Failure> {
+    if !shared.is_leaving() {
         return Ok(());
     }
     Err(Failure::new(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::Ended;
+use crate::listening::Origin;
 use crate::output::Output;
 use crate::serving::{self, Serving};
 use crate::settings::Settings;
@@ -32,5 +33,5 @@ pub(crate) async fn run(
         true,
         settings,
     )?;
-    serving::run(serving, settings, output).await
+    serving::run(serving, Origin::Own, settings, output).await
 }

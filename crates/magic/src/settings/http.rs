@@ -33,6 +33,8 @@ pub(crate) struct HttpSettings {
     failed_attempts: Option<NonZeroU32>,
     #[serde(default, deserialize_with = "time")]
     drain_grace: Option<Duration>,
+    #[serde(default, deserialize_with = "time")]
+    linger: Option<Duration>,
 }
 
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
@@ -61,6 +63,7 @@ impl HttpSettings {
             }),
             failed_attempts: self.failed_attempts.unwrap_or(defaults.failed_attempts),
             drain_grace: self.drain_grace.unwrap_or(defaults.drain_grace),
+            linger: self.linger.unwrap_or(defaults.linger),
             ..defaults
         }
     }
