@@ -4,6 +4,9 @@
 //! underscores. It is opened with `openat2(2)` and `RESOLVE_BENEATH`: Kubernetes reaches its files
 //! through links inside the directory and exchanges one of them to rotate, so links are followed,
 //! but none that leads out of the directory. It is read anew for every call.
+//!
+//! A filter that cannot look into the argument of that call answers that there is no such call, as systemd's
+//! `RestrictSUIDSGID=` does. Then no link is followed at all, which credentials of systemd do not need.
 
 use super::value::{SecretValue, ValueProblem};
 use super::whole_file::{WholeFileError, read_whole};
@@ -174,7 +177,14 @@ impl Directory {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let path = || self.path.join(name.as_str());
-        match openat2(directory, name.as_str(), flags, Mode::empty(), resolve) {
+        let opened = match openat2(directory, name.as_str(), flags, Mode::empty(), resolve) {
+            Err(Errno::NOSYS) => {
+                let flags = flags | OFlags::NOFOLLOW;
+                openat(directory, name.as_str(), flags, Mode::empty())
+            }
+            opened => opened,
+        };
+        match opened {
             Ok(file) => Ok(Some(File::from(file))),
             Err(Errno::NOENT) => {
                 // A name that is not there is no secret of this directory. A link whose target
