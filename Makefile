@@ -52,7 +52,7 @@ bench: ## Measure against peers on this machine
 fuzz: ## Fuzz every target for a minute (needs the nightly toolchain and cargo-fuzz)
 	fuzz/run
 
-dist: preflight ## Build the wheel, the tarball and the Debian package into dist/
+dist: preflight ## Build the wheel, the tarball and the Debian package into dist/, signed by MAGIC_SIGNING_KEY
 	deploy/packaging/dist
 
 test-dist: dist ## Install what dist/ holds and use it
