@@ -26,12 +26,23 @@ const FILES: [(&str, &str); 5] = [
     ("README.md", include_str!("init/README.md")),
 ];
 
+/// The web front end, and the settings that let its pages ask.
+const WEB: [(&str, &str); 3] = [
+    ("web/index.html", include_str!("init/web/index.html")),
+    ("web/app.js", include_str!("init/web/app.js")),
+    ("web/style.css", include_str!("init/web/style.css")),
+];
+const WEB_SETTINGS: &str = include_str!("init/web/magic.toml");
+
 /// The arguments of `magic init`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The folder of the project; it is made if it is not there
     #[arg(value_name = "FOLDER", default_value = ".")]
     folder: PathBuf,
+    /// With a small web front end, and the setting that lets its pages ask
+    #[arg(long)]
+    with_web: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<Ended> {
@@ -51,7 +62,16 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<Ended
     }
     let (mut written, mut kept) = (Vec::new(), Vec::new());
     // The settings come last, so that an attempt that was broken off can be made again.
-    for (name, text) in FILES.iter().rev() {
+    let web: &[_] = if arguments.with_web { &WEB } else { &[] };
+    let files: Vec<(&str, String)> = FILES
+        .iter()
+        .chain(web)
+        .map(|(name, text)| match *name {
+            "magic.toml" if arguments.with_web => (*name, format!("{text}{WEB_SETTINGS}")),
+            _ => (*name, (*text).to_owned()),
+        })
+        .collect();
+    for (name, text) in files.iter().rev() {
         let path = folder.join(name);
         if write_new(&path, text)? {
             written.push(path);
@@ -62,9 +82,15 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<Ended
     written.reverse();
     let enter = (folder != Path::new("."))
         .then(|| format!("cd {}", shell_word(&folder.display().to_string())));
+    let pages = "python3 -m http.server --bind 127.0.0.1 --directory web 8000";
     let next: Vec<String> = enter
         .into_iter()
         .chain(["magic doctor", "magic new controller Hello", "magic dev"].map(str::to_owned))
+        .chain(
+            arguments
+                .with_web
+                .then(|| format!("{pages}    # in another shell")),
+        )
         .collect();
     if output.is_json() {
         output.json(&json!({
