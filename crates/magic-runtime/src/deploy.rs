@@ -175,7 +175,7 @@ impl Under {
                 carried: Vec::new(),
             }),
             Some(accepted) if accepted.with_packages => Some(PackageOrder {
-                manifest: manifest.as_accepted_before(),
+                manifest: manifest.before_uv_was_read(),
                 hashed,
                 carried: accepted.wheels,
             }),

@@ -244,7 +244,7 @@ fn only_what_nobody_has_a_lease_of_is_removed() {
     assert!(remove().is_empty() && place.is_dir());
     drop(other);
     assert!(remove_unused(kept.path(), |_, _| false).unwrap().is_empty());
-    assert_eq!(remove(), [bundle.digest.clone()]);
+    assert_eq!(remove(), std::slice::from_ref(&bundle.digest));
     assert!(Lease::take(&place).unwrap().is_none());
     assert_eq!(fs::read_dir(kept.path()).unwrap().count(), 0);
 

@@ -76,7 +76,7 @@ impl Manifest {
 
     /// The same without the files of uv: what a version was accepted by before
     /// they were read.
-    pub(crate) fn as_accepted_before(mut self) -> Self {
+    pub(crate) fn before_uv_was_read(mut self) -> Self {
         if self.requirements.is_some() {
             self.lock = None;
             self.project = None;
@@ -193,7 +193,7 @@ mod tests {
             assert_eq!(error.file(), file, "{error}");
         }
         // A version of an earlier program has what it had.
-        let before = manifest(REQUIREMENTS, ASKS, LOCK).as_accepted_before();
+        let before = manifest(REQUIREMENTS, ASKS, LOCK).before_uv_was_read();
         assert_eq!(asked(&before).expect("it was"), (1, "requirements.txt"));
     }
 }

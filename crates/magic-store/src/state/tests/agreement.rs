@@ -48,7 +48,7 @@ async fn answer(state: &State, operation: &Operation) -> String {
             let placement = percent.map_or(Placement::Active, |percent| {
                 Placement::Canary(share(percent))
             });
-            deploy(&state, &new, placement).await
+            deploy(state, &new, placement).await
         }
         Operation::RollBack(to) => {
             let to = to.as_ref().map(name);

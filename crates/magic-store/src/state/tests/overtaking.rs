@@ -87,8 +87,11 @@ async fn make(
     }
 }
 
+/// Active version, the one before, and the canary with its percentage.
+type Content = (String, Option<String>, Option<(String, u8)>);
+
 /// What is served, without when and by which change.
-fn content(row: Option<&Deployment>) -> Option<(String, Option<String>, Option<(String, u8)>)> {
+fn content(row: Option<&Deployment>) -> Option<Content> {
     row.map(|row| {
         let canary = row.canary.as_ref();
         let canary = canary.map(|canary| (canary.placed.version.clone(), canary.share.percent));
