@@ -22,8 +22,8 @@ use crate::queue::{QueueSession, Queues};
 use crate::secrets::{Redactor, Secrets, SecretsSession};
 use crate::trace::{SpanId, TraceContext};
 use magic_contract::{CapabilityKind, ControllerName, Effects, Failure};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -74,6 +74,8 @@ pub struct RequestFacts {
 pub struct Capabilities {
     sessions: Option<Sessions>,
     redactor: Redactor,
+    /// What a run without back ends asked for first.
+    missed: OnceLock<CapabilityKind>,
 }
 
 struct Sessions {
@@ -147,7 +149,15 @@ impl Capabilities {
         Self {
             sessions: None,
             redactor: Redactor::new(),
+            missed: OnceLock::new(),
         }
+    }
+
+    /// What a run without back ends asked for first, of what its grant allows.
+    /// From there on it shows nothing of how it runs with them.
+    #[must_use]
+    pub fn missed(&self) -> Option<CapabilityKind> {
+        self.missed.get().copied()
     }
 
     /// The sessions of one request. Nothing is asked of any back end yet.
@@ -196,6 +206,7 @@ impl Capabilities {
         Self {
             sessions: Some(sessions),
             redactor,
+            missed: OnceLock::new(),
         }
     }
 
@@ -285,6 +296,8 @@ impl Capabilities {
         params: &str,
     ) -> Result<String, Failure> {
         let Some(sessions) = &self.sessions else {
+            // Only the first is kept.
+            let _ = self.missed.set(call.method.capability());
             return Err(problem::misuse(format!(
                 "this run has no back end for `{}`",
                 call.method.capability()

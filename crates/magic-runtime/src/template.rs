@@ -236,17 +236,21 @@ impl Template {
 
     /// Looks at the template from the host's side, now that the author's code
     /// has run in it. A thread, a descriptor or shared writable memory would be
-    /// common to all forks; such a version is served by fresh interpreters.
+    /// common to all forks; such a version is served by fresh interpreters. So is
+    /// one whose surroundings are hidden from this process (`hidepid`), where
+    /// none of that could be seen.
     fn look(&self) -> Option<String> {
         match surroundings::of(self.pid) {
             // The numbers are of the process behind the pidfd only if that
             // process still lives after they were read.
             Ok(found) if self.process.is_alive() => found.unforkable(),
             Ok(Surroundings { .. }) => None,
-            Err(error) => {
-                tracing::debug!(%error, pid = self.pid, "the template's surroundings cannot be read");
-                None
+            Err(error) if self.process.is_alive() => {
+                tracing::warn!(%error, pid = self.pid, "a template's entries in /proc cannot be read, so it is not forked");
+                Some("its entries in /proc cannot be read".to_owned())
             }
+            // It has ended, which is told elsewhere.
+            Err(_) => None,
         }
     }
 

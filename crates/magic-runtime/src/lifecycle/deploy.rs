@@ -72,6 +72,8 @@ pub enum Step {
     Tried {
         /// How many.
         examples: usize,
+        /// So many asked for a capability, which a deploy does not have, and were run up to there.
+        cut_short: usize,
     },
     /// It is in the state, for every node.
     Stored,
@@ -197,8 +199,11 @@ async fn steps(shared: &Arc<Shared>, mut order: DeployOrder) -> Result<Deployed,
     let template = trial::import(shared, &version).await?;
     tell(Step::Imported);
     let deployment = Arc::new(shared.deployment(version.clone(), Some(template)));
-    let examples = examples::run(shared, &deployment).await?;
-    tell(Step::Tried { examples });
+    let tried = examples::run(shared, &deployment).await?;
+    tell(Step::Tried {
+        examples: tried.kept,
+        cut_short: tried.cut_short,
+    });
 
     let new = NewVersion {
         controller: name.clone(),

@@ -2,7 +2,9 @@
 //!
 //! They run as requests do, in workers of the trial's own template, but without
 //! any back end: what a deploy tries out must not leave rows or charge cards.
-//! An example that needs a capability therefore fails, and says so.
+//! An example that asks for a capability is told apart from one that fails: its
+//! input is checked and its code runs up to there, and how it goes on is for the
+//! author's own tests. A capability that the contract does not declare fails it.
 
 use crate::deployment::Deployment;
 use crate::execution::{self, Job, Surrounded};
@@ -15,18 +17,32 @@ use magic_broker::Capabilities;
 use magic_contract::{ErrorCode, Failure, ValidValue};
 use serde_json::{Value, json};
 
+/// How the examples ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tried {
+    /// So many gave what they promise.
+    pub(super) kept: usize,
+    /// So many asked for a capability.
+    pub(super) cut_short: usize,
+}
+
 /// Runs all of them, in their order.
 ///
 /// # Errors
 ///
 /// E4002, with the number of the example, what was expected and what came.
-pub(super) async fn run(shared: &Shared, deployment: &Deployment) -> Result<usize, Failure> {
+pub(super) async fn run(shared: &Shared, deployment: &Deployment) -> Result<Tried, Failure> {
     let examples = &deployment.contract().examples;
+    let mut tried = Tried::default();
     for (index, example) in examples.iter().enumerate() {
         let number = index + 1;
         let came = execute(shared, deployment, number, &example.input)
             .await
             .map_err(|failure| failed(number, &failure))?;
+        let Some(came) = came else {
+            tried.cut_short += 1;
+            continue;
+        };
         if let Some(expected) = &example.output
             && *expected != came
         {
@@ -39,16 +55,19 @@ pub(super) async fn run(shared: &Shared, deployment: &Deployment) -> Result<usiz
             .with_detail("expected", expected.clone())
             .with_detail("received", came));
         }
+        tried.kept += 1;
     }
-    Ok(examples.len())
+    Ok(tried)
 }
+
+/// The output; nothing if a capability was asked for.
 
 async fn execute(
     shared: &Shared,
     deployment: &Deployment,
     number: usize,
     input: &Value,
-) -> Result<Value, Failure> {
+) -> Result<Option<Value>, Failure> {
     let version = &deployment.version;
     let input = version
         .contract
@@ -89,8 +108,11 @@ async fn execute(
         deadline: tokio::time::Instant::now() + version.contract.resources.timeout,
     };
     let evidence = execution::run(&mut worker, &frame, around).await;
+    if capabilities.missed().is_some() {
+        return Ok(None);
+    }
     let returned = outcome::decide(evidence)?;
-    invoke::admit_output(version, returned).await
+    invoke::admit_output(version, returned).await.map(Some)
 }
 
 fn failed(number: usize, failure: &Failure) -> Failure {

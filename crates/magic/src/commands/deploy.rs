@@ -135,17 +135,36 @@ fn take(event: &ServerEvent, began: Instant, output: Output) -> anyhow::Result<O
     }
 }
 
+fn tried(kept: u64, cut_short: u64) -> String {
+    let kept = match kept {
+        0 => None,
+        1 => Some("1 example gives what it promises".to_owned()),
+        count => Some(format!("{count} examples give what they promise")),
+    };
+    let cut_short = match cut_short {
+        0 => None,
+        1 => Some("1 example was run until it asked for a capability".to_owned()),
+        count => Some(format!(
+            "{count} examples were run until they asked for a capability"
+        )),
+    };
+    match (kept, cut_short) {
+        (None, None) => "no examples in the contract".to_owned(),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(kept), Some(cut_short)) => format!("{kept}; {cut_short}"),
+    }
+}
+
 fn step(value: &Value) -> String {
     let text = |member: &str| escaped(value[member].as_str().unwrap_or("?"));
     match value["step"].as_str() {
         Some("read") => format!("read {} {}", text("name"), text("version")),
         Some("judged") => "contract, policy and packages are in order".to_owned(),
         Some("imported") => "imported in a sandbox".to_owned(),
-        Some("tried") => match value["examples"].as_u64() {
-            None | Some(0) => "no examples in the contract".to_owned(),
-            Some(1) => "1 example gives what it promises".to_owned(),
-            Some(count) => format!("{count} examples give what they promise"),
-        },
+        Some("tried") => {
+            let count = |member: &str| value[member].as_u64().unwrap_or(0);
+            tried(count("examples"), count("cut_short"))
+        }
         Some("stored") => "stored".to_owned(),
         Some("switched") => "serving".to_owned(),
         _ => escaped(&value.to_string()),
