@@ -137,7 +137,7 @@ fn every_refusal_has_its_code_and_its_permitted_twin() {
 fn the_controllers_of_this_repository_are_deployed() {
     let place = place();
     let service = Service::start(place.path(), &[]);
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../controllers");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../controllers");
     let mut cut_short = 0;
     let mut deployed = 0;
     for entry in std::fs::read_dir(folder).expect("our own folder") {

@@ -568,7 +568,7 @@ fn milliseconds(time: Duration) -> i64 {
 fn warn_dead(key: &QueueKey, id: &str, reason: &str) {
     tracing::warn!(
         queue = key.as_str(),
-        message = id,
+        message_id = id,
         reason,
         "a message became a dead letter"
     );

@@ -275,7 +275,7 @@ fn conclude(
                 caller,
                 input = input.map(tracing::field::display),
                 code = failure.code.as_str(),
-                message = failure.message,
+                failure = failure.message,
                 internal = failure.internal,
                 ?duration,
                 "failed"

@@ -154,7 +154,7 @@ impl PolicyChange {
                     controller = refused.controller,
                     version = refused.version,
                     code = failure.code.as_str(),
-                    message = failure.message,
+                    failure = failure.message,
                     "in service, and refused by the new policy"
                 );
             }

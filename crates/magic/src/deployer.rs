@@ -206,7 +206,7 @@ impl Deployer {
     fn failed(&self, folder: &Path, failure: &Failure) -> anyhow::Result<()> {
         if self.output.is_log() {
             tracing::error!(
-                folder = %folder.display(), code = failure.code.as_str(), message = failure.message,
+                folder = %folder.display(), code = failure.code.as_str(), failure = failure.message,
                 internal = failure.internal, "not deployed"
             );
         }

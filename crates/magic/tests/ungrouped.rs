@@ -69,8 +69,18 @@ fn processes_are_limited_without_groups() {
     assert_eq!(ran.json(), json!({"made": 4}));
 }
 
+/// What to type where there are no groups: an option of the engine in a container, which this host may be, or a unit.
+fn remedies() -> &'static [&'static str] {
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    if marks.iter().any(|mark| std::path::Path::new(mark).exists()) {
+        &["writable-cgroups=true"]
+    } else {
+        &["systemd-run", "Delegate=yes"]
+    }
+}
+
 /// Runs a copy of the binary as an ordinary user in a folder of that user's.
-fn run_as_ordinary_user(folder: &Folder, environment: &str) -> Ended {
+fn run_as_ordinary_user(folder: &Folder, environment: &[(&str, &str)]) -> Ended {
     let binary = folder.path().join("magic");
     std::fs::copy(env!("CARGO_BIN_EXE_magic"), &binary).expect("a copy");
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
@@ -87,7 +97,7 @@ fn run_as_ordinary_user(folder: &Folder, environment: &str) -> Ended {
     }
     command
         .current_dir(folder.path())
-        .env("ENVIRONMENT", environment);
+        .envs(environment.iter().copied());
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(&data, Some(ORDINARY), Some(ORDINARY)).expect("its owner");
         command.uid(ORDINARY).gid(ORDINARY);
@@ -99,21 +109,33 @@ fn run_as_ordinary_user(folder: &Folder, environment: &str) -> Ended {
 fn development_warns_of_missing_groups_and_serves() {
     let folder = Folder::new();
     folder.echo();
-    let ran = run_as_ordinary_user(&folder, "dev").with_status(0);
+    let ran = run_as_ordinary_user(&folder, &[("ENVIRONMENT", "dev")]).with_status(0);
     assert_eq!(ran.json(), json!({"echo": {}}));
-    assert!(
-        ran.stderr.contains("WARN") && ran.stderr.contains("systemd-run"),
-        "{ran:?}"
-    );
+    assert!(ran.stderr.contains("WARN"), "{ran:?}");
+    assert!(ran.stderr.contains(remedies()[0]), "{ran:?}");
+}
+
+/// Whoever is in a container is told of the engine's options, not of units that cannot be made there.
+#[test]
+fn a_container_is_told_of_its_engine() {
+    let folder = Folder::new();
+    folder.echo();
+    let environment = [
+        ("ENVIRONMENT", "dev"),
+        ("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let ran = run_as_ordinary_user(&folder, &environment).with_status(0);
+    assert!(ran.stderr.contains("writable-cgroups=true"), "{ran:?}");
+    assert!(!ran.stderr.contains("systemd-run"), "{ran:?}");
 }
 
 #[test]
 fn production_refuses_without_groups_and_says_what_to_type() {
     let folder = Folder::new();
     folder.echo();
-    let refused = run_as_ordinary_user(&folder, "prod").with_status(1);
+    let refused = run_as_ordinary_user(&folder, &[("ENVIRONMENT", "prod")]).with_status(1);
     assert!(refused.stdout.is_empty(), "{refused:?}");
-    for said in ["required by the policy", "systemd-run", "Delegate=yes"] {
+    for said in ["required by the policy"].iter().chain(remedies()) {
         assert!(refused.stderr.contains(said), "{refused:?}");
     }
 }

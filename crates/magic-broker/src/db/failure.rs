@@ -106,6 +106,11 @@ pub(super) fn leaves_commit_open(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether another transaction was in the way.
+pub(super) fn is_contended(error: &sqlx::Error) -> bool {
+    kind(error) == Kind::Contended
+}
+
 /// Whether the connection is of no use any more.
 pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     kind(error) == Kind::Lost

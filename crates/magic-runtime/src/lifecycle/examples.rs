@@ -61,7 +61,6 @@ pub(super) async fn run(shared: &Shared, deployment: &Deployment) -> Result<Trie
 }
 
 /// The output; nothing if a capability was asked for.
-
 async fn execute(
     shared: &Shared,
     deployment: &Deployment,

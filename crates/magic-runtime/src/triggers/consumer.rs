@@ -206,7 +206,7 @@ impl Consumer {
         };
         if let Err(error) = said {
             tracing::warn!(
-                queue = self.key.as_str(), message = delivery.id, %error,
+                queue = self.key.as_str(), message_id = delivery.id, %error,
                 "a message could not be given back; it is handed out again after its lease"
             );
         }
@@ -309,9 +309,9 @@ impl Consumer {
             {
                 Ok(true) => {}
                 // Also right after the acknowledgement was delivered.
-                Ok(false) => tracing::debug!(message = delivery.id, "the lease had ended"),
+                Ok(false) => tracing::debug!(message_id = delivery.id, "the lease had ended"),
                 Err(error) => {
-                    tracing::warn!(message = delivery.id, %error, "a lease could not be extended");
+                    tracing::warn!(message_id = delivery.id, %error, "a lease could not be extended");
                 }
             }
         }
