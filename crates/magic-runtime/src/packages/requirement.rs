@@ -12,6 +12,12 @@ use std::collections::BTreeMap;
 /// The most packages that one controller may have.
 pub(crate) const PACKAGES: usize = 300;
 
+/// The largest file, in bytes: some ten thousand hashes.
+const LENGTH: usize = 4 << 20;
+
+/// The most extras of one package.
+const EXTRAS: usize = 100;
+
 /// One package, pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pin {
@@ -48,10 +54,15 @@ pub(crate) enum RequirementError {
     Twice { line: usize, name: String },
     #[error("it has more than {PACKAGES} packages")]
     TooMany,
+    #[error("it is larger than {} MiB", LENGTH >> 20)]
+    Large,
 }
 
 /// Reads the file, in the order of names.
 pub(crate) fn parse(content: &[u8]) -> Result<Vec<Pin>, RequirementError> {
+    if content.len() > LENGTH {
+        return Err(RequirementError::Large);
+    }
     let text = std::str::from_utf8(content).map_err(|_| RequirementError::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut pins = BTreeMap::new();
@@ -90,6 +101,7 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
                 whole.push(' ');
                 whole.push_str(part);
             }
+            None if part.trim().is_empty() && !goes_on => {}
             None => lines.push((number + 1, part.to_owned())),
         }
         continues = goes_on;
@@ -140,7 +152,11 @@ fn read_line(line: usize, text: &str) -> Result<Option<Pin>, RequirementError> {
         .filter(|extra| !extra.is_empty())
         .map(normalized)
         .collect();
-    if !is_name(name) || !extras.iter().all(|extra| is_name(extra)) || !is_version(version) {
+    if !is_name(name)
+        || extras.len() > EXTRAS
+        || !extras.iter().all(|extra| is_name(extra))
+        || !is_version(version)
+    {
         return Err(not_pinned());
     }
     Ok(Some(Pin {
@@ -222,6 +238,18 @@ mod tests {
             ]
         );
         assert_eq!(pins[0].hashes, [hash.clone(), hash]);
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        let blank = "\n".repeat(4 << 20);
+        assert_eq!(parse(blank.as_bytes()), Ok(Vec::new()));
+        let larger = blank + "\n";
+        assert_eq!(parse(larger.as_bytes()), Err(RequirementError::Large));
+        let extras = |count: usize| format!("a[{}]==1", vec!["x"; count].join(","));
+        assert_eq!(parse(extras(100).as_bytes()).map(|pins| pins.len()), Ok(1));
+        let refused = parse(extras(101).as_bytes());
+        assert!(matches!(refused, Err(RequirementError::NotPinned { .. })));
     }
 
     #[test]

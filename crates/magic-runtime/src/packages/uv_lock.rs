@@ -22,6 +22,10 @@ use std::str::FromStr;
 const LENGTH: usize = 8 << 20;
 const LOCKED: usize = 5_000;
 
+/// How many bytes may be looked at while dependencies are followed. A lock as large as it may be is looked at a few times by
+/// those that are written by `uv`; one that is made to be looked at again and again is refused instead.
+const WORK: usize = 20_000_000;
+
 /// The project that is the SDK: the runtime has its own, which no other replaces.
 const SDK: &str = "magic-runtime";
 
@@ -75,6 +79,18 @@ pub(crate) enum LockError {
     Name(String),
     #[error("this interpreter would need more than {PACKAGES} packages")]
     TooMany,
+    #[error("its dependencies are too entangled to be followed; ask for less in pyproject.toml")]
+    Entangled,
+}
+
+/// What is left of [`WORK`].
+struct Work(usize);
+
+impl Work {
+    fn spend(&mut self, bytes: usize) -> Result<(), LockError> {
+        self.0 = self.0.checked_sub(bytes).ok_or(LockError::Entangled)?;
+        Ok(())
+    }
 }
 
 /// What a lock says, taken apart.
@@ -198,6 +214,7 @@ impl Lock {
         support: &WheelSupport,
     ) -> Result<Vec<Pin>, LockError> {
         self.check_python(environment)?;
+        let mut work = Work(WORK);
         let root = self.project(project)?;
         let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, package) in self.package.iter().enumerate() {
@@ -220,6 +237,8 @@ impl Lock {
                 None => package.dependencies.as_slice(),
                 Some(extra) => {
                     extras.insert(extra.clone());
+                    let names = package.optional_dependencies.keys();
+                    work.spend(names.map(|name| 1 + name.len()).sum())?;
                     // An extra that the version does not have asks for nothing, as everywhere.
                     package
                         .optional_dependencies
@@ -232,12 +251,14 @@ impl Lock {
                 return Err(LockError::TooMany);
             }
             for dependency in dependencies {
+                let marker = dependency.marker.as_ref().map_or(0, String::len);
+                work.spend(1 + dependency.name.len() + marker)?;
                 if normalized(&dependency.name) == SDK
                     || !judge(&package.name, dependency.marker.as_deref(), environment)?
                 {
                     continue;
                 }
-                let index = self.choose(package, dependency, &by_name, environment)?;
+                let index = self.choose(package, dependency, &by_name, environment, &mut work)?;
                 open.push((index, None));
                 for extra in &dependency.extra {
                     open.push((index, Some(normalized(extra))));
@@ -249,7 +270,7 @@ impl Lock {
             if index == root {
                 continue;
             }
-            let pin = self.package[index].pin(extras, support)?;
+            let pin = self.package[index].pin(extras, support, &mut work)?;
             if let Some(other) = pins.insert(pin.name.clone(), pin.clone()) {
                 return Err(LockError::Several {
                     dependency: pin.name,
@@ -306,11 +327,16 @@ impl Lock {
         dependency: &Dependency,
         by_name: &BTreeMap<String, Vec<usize>>,
         environment: &Environment,
+        work: &mut Work,
     ) -> Result<usize, LockError> {
         let name = normalized(&dependency.name);
         let mut found = Vec::new();
         for index in by_name.get(&name).map_or(&[][..], Vec::as_slice) {
             let candidate = &self.package[*index];
+            let markers = candidate.resolution_markers.iter();
+            let markers: usize = markers.map(|marker| 1 + marker.len()).sum();
+            let version = candidate.version.as_ref().map_or(0, String::len);
+            work.spend(1 + version + markers)?;
             let is_meant = dependency
                 .version
                 .as_ref()
@@ -350,7 +376,12 @@ impl Package {
         Ok(holds)
     }
 
-    fn pin(&self, extras: BTreeSet<String>, support: &WheelSupport) -> Result<Pin, LockError> {
+    fn pin(
+        &self,
+        extras: BTreeSet<String>,
+        support: &WheelSupport,
+        work: &mut Work,
+    ) -> Result<Pin, LockError> {
         let name = normalized(&self.name);
         let kind = KINDS
             .iter()
@@ -373,6 +404,7 @@ impl Package {
         let mut hashes = Vec::new();
         for wheel in &self.wheels {
             let file = wheel.name();
+            work.spend(1 + file.len() + version.len())?;
             let fits = WheelName::parse(&file).is_some_and(|wheel| {
                 wheel.name == name
                     && is_same_version(&wheel.version, version)

@@ -30,6 +30,9 @@ pub enum CLibrary {
     Musl(u32, u32),
 }
 
+/// The longest name of a file, in bytes.
+const NAME: usize = 255;
+
 /// The name of a wheel's file, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WheelName {
@@ -44,8 +47,12 @@ pub(crate) struct WheelName {
 }
 
 impl WheelName {
-    /// Takes a file's name apart; none for what is not a wheel's.
+    /// Takes a file's name apart; none for what is not a wheel's. A name that no
+    /// file system takes is not one, so that the number of its tags is small.
     pub(crate) fn parse(file: &str) -> Option<Self> {
+        if file.len() > NAME {
+            return None;
+        }
         let parts: Vec<&str> = file.strip_suffix(".whl")?.split('-').collect();
         let (name, version, build, tags) = match parts.as_slice() {
             [name, version, tags @ ..] if tags.len() == 3 => (name, version, "", tags),
@@ -65,27 +72,23 @@ impl WheelName {
 
     /// How well the interpreter can use it, more being better; none if not.
     pub(crate) fn fitness(&self, support: &WheelSupport) -> Option<Fitness> {
-        let mut best = None;
-        for python in &self.python {
-            for abi in &self.abi {
-                for platform in &self.platform {
-                    let fitness = fitness(support, python, abi, platform)
-                        .map(|(code, platform)| (code, platform, self.build.clone()));
-                    best = best.max(fitness);
-                }
-            }
-        }
-        best
+        let own_abi = format!("cp3{}{}", support.minor, support.abi_flags);
+        let codes = self.python.iter().flat_map(|python| {
+            let abis = self.abi.iter();
+            abis.filter_map(|abi| code_fitness(support, &own_abi, python, abi))
+        });
+        let platforms = self.platform.iter();
+        let platforms = platforms.filter_map(|platform| platform_fitness(support, platform));
+        Some((codes.max()?, platforms.max()?, self.build.clone()))
     }
 }
 
 /// Of code, of platform, of the build.
 pub(crate) type Fitness = (u32, u32, String);
 
-fn fitness(support: &WheelSupport, python: &str, abi: &str, platform: &str) -> Option<(u32, u32)> {
-    let own_abi = format!("cp3{}{}", support.minor, support.abi_flags);
+fn code_fitness(support: &WheelSupport, own_abi: &str, python: &str, abi: &str) -> Option<u32> {
     let minor = |prefix: &str| -> Option<u32> { python.strip_prefix(prefix)?.parse().ok() };
-    let code = match (minor("cp3"), abi) {
+    Some(match (minor("cp3"), abi) {
         (Some(version), abi) if version == support.minor && abi == own_abi => 10_000,
         (Some(version), "abi3")
             if version <= support.minor && version >= 2 && support.abi_flags.is_empty() =>
@@ -96,8 +99,7 @@ fn fitness(support: &WheelSupport, python: &str, abi: &str, platform: &str) -> O
         (None, "none") if python == "py3" => 1,
         (None, "none") => minor("py3").filter(|version| *version <= support.minor)? + 2,
         _ => return None,
-    };
-    Some((code, platform_fitness(support, platform)?))
+    })
 }
 
 fn platform_fitness(support: &WheelSupport, platform: &str) -> Option<u32> {
@@ -189,6 +191,12 @@ mod tests {
             assert_eq!(name.name, "a-b");
             assert_eq!(name.fitness(&debian()).is_some(), fits, "{tags}");
         }
+        let long = "any.".repeat(60) + "any";
+        assert!(WheelName::parse(&format!("a-1.0-py3-none-{}.whl", &long[..200])).is_some());
+        assert_eq!(
+            WheelName::parse(&format!("a-1.0-py3-none-{long}.whl")),
+            None
+        );
     }
 
     #[test]

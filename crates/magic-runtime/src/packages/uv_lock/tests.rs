@@ -335,3 +335,33 @@ proptest! {
         }
     }
 }
+
+/// What is small to write and long to work through is refused: names with tags of tags, and the same choice again and again.
+#[test]
+fn work_is_bounded() {
+    let tags = ".".repeat(10_000);
+    let crossed = format!(
+        "\n[[package]]\nname = \"a\"\nversion = \"1.0\"\nsource = {{ registry = \"https://example.org\" }}\nwheels = [{{ url = \"https://example.org/a-1.0-{tags}-{tags}-{tags}.whl\", hash = \"sha256:{HASH}\" }}]\n"
+    );
+    let refused = pins(&lock("{ name = \"a\" }", &[crossed]), 11);
+    assert_eq!(refused, Err(LockError::NoFittingWheel("a==1.0".to_owned())));
+
+    let fork = |number: usize| {
+        let version = format!("1.{number}");
+        let marker = if number == 0 {
+            "python_full_version >= '3.11'"
+        } else {
+            "python_full_version < '3.11'"
+        };
+        package(
+            "a",
+            &version,
+            &format!("resolution-markers = [\"{marker}\"]"),
+        )
+    };
+    let forks: Vec<String> = (0..20).map(fork).collect();
+    let once = pins(&lock("{ name = \"a\" }", &forks), 11);
+    assert_eq!(once, Ok(vec![("a==1.0".to_owned(), 1)]));
+    let often = vec!["{ name = \"a\" }"; 40_000].join(", ");
+    assert_eq!(pins(&lock(&often, &forks), 11), Err(LockError::Entangled));
+}
