@@ -2,7 +2,7 @@
 //!
 //! Only regular files and folders are made, below one new folder, by names that begin as ours and go nowhere else, and each of them
 //! once; the content counts only if the archive's end states exactly these files with these checksums. What is read into memory
-//! is bounded: manifest and checksums by their size, and the head of a member, which may hold a name of any length, by a meter.
+//! is bounded: manifest and checksums by their size (the latter by what came before), and the head of a member, which may hold a name of any length, by a meter.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -65,7 +65,10 @@ pub(super) fn unpack_tar(tar: impl Read, root: &Path) -> anyhow::Result<(Manifes
                 continue;
             }
             CHECKSUMS => {
-                stated = Some(serde_json::from_reader(entry.take(SMALL))?);
+                // A line for each file, whose name is in memory already; each letter may be escaped.
+                let lines = found.keys().map(|name| 6 * name.len() as u64 + 80);
+                let length = SMALL + lines.sum::<u64>();
+                stated = Some(serde_json::from_reader(entry.take(length))?);
                 continue;
             }
             _ => anyhow::ensure!(manifest.is_some(), "it does not say what it is"),

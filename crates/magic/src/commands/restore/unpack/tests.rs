@@ -254,3 +254,39 @@ fn an_endless_name_is_refused_early() {
     assert!(refused.contains("too long"), "{refused}");
     assert!(endless.read <= 2 * HEAD, "{}", endless.read);
 }
+
+/// The checksums of many files are larger than anything else that is read into memory, and are read all the same.
+#[test]
+fn the_number_of_files_is_not_bounded() {
+    let mut tar = Builder::new(Vec::new());
+    let mut append = |name: &str, kind: EntryType, content: &[u8]| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o700);
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, name, content).expect("memory");
+    };
+    let manifest = serde_json::to_vec(&Manifest::of("node", false, false)).expect("JSON");
+    append(MANIFEST, EntryType::Regular, &manifest);
+    // Letters that JSON writes with six.
+    let part = "\u{1}".repeat(200);
+    let mut folder = "bundles".to_owned();
+    append(&folder, EntryType::Directory, b"");
+    for _ in 0..4 {
+        folder = format!("{folder}/{part}");
+        append(&folder, EntryType::Directory, b"");
+    }
+    let mut sums = Checksums::new();
+    for number in 0..3_500 {
+        let name = format!("{folder}/{number}{part}");
+        append(&name, EntryType::Regular, b"a");
+        sums.insert(name, sha256(b"a"));
+    }
+    let sums = serde_json::to_vec(&sums).expect("JSON");
+    assert!(sums.len() as u64 > SMALL, "{}", sums.len());
+    append(CHECKSUMS, EntryType::Regular, &sums);
+    let tar = tar.into_inner().expect("memory");
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let (_, files) = unpack_tar(tar.as_slice(), &place.path().join("data")).expect("whole");
+    assert_eq!(files, 3_500);
+}
