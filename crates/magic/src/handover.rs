@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use magic_api::{Keeper, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
@@ -130,13 +130,14 @@ impl Offer {
 pub(crate) struct Predecessor(UnixStream);
 
 impl Predecessor {
-    /// Takes the sockets of the server that listens on `socket`; `None` if there is none.
+    /// Is sent the sockets of the server that listens on `socket`; `None` if there is none. It goes on serving until it is told by
+    /// [`Self::confirm`] that they were taken, so what does not suit is found out before.
     ///
     /// # Errors
     /// When something else answers there, or the server does not go through with it.
     pub(crate) async fn take_over(socket: &Path) -> anyhow::Result<Option<(Self, Vec<OwnedFd>)>> {
         let path = place(socket);
-        let mut stream = match UnixStream::connect(&path).await {
+        let stream = match UnixStream::connect(&path).await {
             Err(error)
                 if matches!(
                     error.kind(),
@@ -149,6 +150,17 @@ impl Predecessor {
                 connected.with_context(|| format!("cannot take over from {}", path.display()))?
             }
         };
+        let peer = stream
+            .peer_cred()
+            .context("cannot see whose server it is")?;
+        // Who could put a socket there might hand over one that it goes on accepting from.
+        if peer.uid() != 0 && peer.uid() != rustix::process::geteuid().as_raw() {
+            bail!(
+                "the server behind {} is run by user {}, who is neither root nor the one of this process",
+                path.display(),
+                peer.uid()
+            );
+        }
         let receiving = async {
             let mut buffer = [0; 64];
             let receive = || magic_sandbox::receive(&stream, &mut buffer);
@@ -156,7 +168,6 @@ impl Predecessor {
             if buffer.get(..length) != Some(SOCKETS) || sockets.is_empty() {
                 return Err(io::Error::from(io::ErrorKind::InvalidData));
             }
-            stream.write_u8(TAKEN).await?;
             Ok(sockets)
         };
         let sockets = tokio::time::timeout(PATIENCE, receiving)
@@ -167,6 +178,14 @@ impl Predecessor {
                 format!("the server behind {} does not hand its sockets over; is it of another version?", path.display())
             })?;
         Ok(Some((Self(stream), sockets)))
+    }
+
+    /// Says that the sockets were taken; from here on it accepts nothing more.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub(crate) async fn confirm(&mut self) -> io::Result<()> {
+        self.0.write_u8(TAKEN).await
     }
 
     /// Waits until it has closed what two servers cannot have open at once.

@@ -62,9 +62,15 @@ impl Listening {
                 .map(|passed| inherited(passed, group))
                 .collect::<anyhow::Result<_>>()?,
             Origin::TakenOver => match Predecessor::take_over(&settings.socket).await? {
-                Some((before, sockets)) => {
+                Some((mut before, sockets)) => {
+                    let listeners = handed_over(sockets, &settings.socket, group)?;
+                    before
+                        .confirm()
+                        .await
+                        .inspect_err(|_| leave(&listeners))
+                        .context("the server that ran before has gone")?;
                     predecessor = Some(before);
-                    handed_over(sockets, &settings.socket, group)?
+                    listeners
                 }
                 None => {
                     output.talk("there is no server to take over from");
@@ -136,9 +142,19 @@ fn handed_over(
     path: &Path,
     group: Option<SocketGroup>,
 ) -> anyhow::Result<Vec<Listener>> {
-    sockets
-        .into_iter()
-        .map(|socket| Listener::handed_over(socket, path, group))
-        .collect::<Result<_, _>>()
-        .context("a socket of the server that ran before cannot be served")
+    let mut listeners = Vec::new();
+    for socket in sockets {
+        let listener = Listener::handed_over(socket, path, group)
+            .inspect_err(|_| leave(&listeners))
+            .context("a socket of the server that ran before cannot be served")?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Leaves the files of sockets to the server that goes on serving them.
+fn leave(listeners: &[Listener]) {
+    for file in listeners.iter().filter_map(Listener::keeper) {
+        file.keep();
+    }
 }

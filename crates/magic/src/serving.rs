@@ -100,6 +100,8 @@ pub(crate) async fn run(
 
     // A mistake in it would come out only when a server that it takes over from has ended.
     settings.read_policy()?;
+    let tracing_export =
+        TracingExport::start(settings).context(Refused("the runtime refuses to start"))?;
     let mut listening = Listening::begin(origin, serving.listen, settings, output).await?;
     let addresses = listening.addresses.clone();
     let address = addresses.first().copied().unwrap_or(serving.listen);
@@ -113,8 +115,6 @@ pub(crate) async fn run(
         }
     }
 
-    let tracing_export =
-        TracingExport::start(settings).context(Refused("the runtime refuses to start"))?;
     let opened = OnceLock::new();
     let starting = runtime_start::start(settings, async {
         let (services, state) =
