@@ -43,6 +43,11 @@ def test_a_global_generator_of_numpy_is_reseeded(template: Callable[..., Templat
     assert len({started.serve({}).outcome()["result"] for _ in range(2)} - {0}) == 2
 
 
+def test_a_generator_that_may_not_be_imported_is_not_reseeded(template: Callable[..., Template]) -> None:
+    started = template("import sys\nsys.modules['numpy.random'] = None\n" + as_execute("return 1"))
+    assert started.serve({}).outcome()["result"] == 1
+
+
 def test_nothing_leaks_from_one_request_to_the_next(template: Callable[..., Template]) -> None:
     source = "import json, locale, os, signal, sys\nseen = []\nsys_path = list(sys.path)\n" + as_execute(
         """

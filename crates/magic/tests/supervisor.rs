@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -207,6 +207,25 @@ fn doctor() {
     assert!(without.stdout.contains("not healthy"), "{without:?}");
 }
 
+/// The same for a version whose requests get a fresh interpreter each: what was made ready for the first of them goes.
+#[test]
+fn fresh_interpreters_that_nobody_asks_for_go() {
+    let folder = Folder::new();
+    let contract = format!("{ANY}isolation: pristine\n");
+    folder.controller("One", &contract, "return {}");
+    let server = Server::start(&folder, &["serve", "--json", "--listen", "127.0.0.1:0"]);
+    let wait_for = |what: &str, is_so: fn(usize) -> bool| {
+        let until = Instant::now() + DEADLINE;
+        while !is_so(server.children()) {
+            assert!(Instant::now() < until, "{what}: {}", server.children());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    };
+    wait_for("the stock", |children| children > 0);
+    wait_for("its end", |children| children == 0);
+    assert_eq!(server.execute_with_first_key(&folder, "One").status, 200);
+}
+
 /// After a restart a version costs no process until somebody asks for it; one that is asked has a template.
 #[test]
 fn who_is_not_asked_has_no_process() {
@@ -225,6 +244,7 @@ fn who_is_not_asked_has_no_process() {
         let until = Instant::now() + DEADLINE;
         while server.children() != asked + 1 {
             assert!(Instant::now() < until, "{} templates", server.children());
+            std::thread::park_timeout(Duration::from_millis(20));
         }
     }
 }

@@ -103,9 +103,12 @@ impl Keeper {
                 .store(has_template, Ordering::Relaxed);
             let shared = self.shared.clone();
             let next_look = self.until_next_look(wanted);
-            // Without a template and without demand there is nothing to look after, and a thousand
+            // Without any process and without demand there is nothing to look after, and a thousand
             // versions that nobody asks for are a thousand tasks that sleep.
-            let looks = wanted > 0 || self.template.is_some() || !self.preparing.is_empty();
+            let looks = wanted > 0
+                || self.template.is_some()
+                || !self.preparing.is_empty()
+                || !self.shared.lock().ready.is_empty();
             tokio::select! {
                 Some(prepared) = self.preparing.next(), if !self.preparing.is_empty() => self.settle(prepared),
                 () = shared.wake.notified() => {}
@@ -280,6 +283,7 @@ impl Keeper {
     /// or serves nobody. Workers keep it alive as long as they need it.
     fn look_after_template(&mut self) {
         let Some(template) = self.template.clone() else {
+            self.let_go_of_fresh_interpreters();
             return;
         };
         let (suspicious, idle) = {
@@ -298,6 +302,16 @@ impl Keeper {
         if template.has_ended() || suspicious || idle || old {
             self.let_go();
         }
+    }
+
+    /// Lets go of workers that have no template, once nobody has asked for so long.
+    fn let_go_of_fresh_interpreters(&self) {
+        let mut state = self.shared.lock();
+        let idle = state.is_idle(self.launcher.limits.idle_template);
+        let stale = idle.then(|| std::mem::take(&mut state.ready));
+        // To end a process takes longer than the lock may be held.
+        drop(state);
+        drop(stale);
     }
 
     /// Forgets the template and the workers that wait; those that serve keep it

@@ -170,7 +170,7 @@ class Worker:
         is_early = self._channel.greet()
         if self._hooks.kept:
             self._hooks.register()
-        if forked and "numpy.random" in sys.modules:
+        if forked and sys.modules.get("numpy.random") is not None:
             _reseed()
         if is_early:
             self._understudy.answer()
