@@ -14,7 +14,7 @@ mod transport;
 use magic_broker::{Span, SpanCounts, SpanSink, TraceId};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt, TraceFlags, TraceState};
-use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample, SpanExporter as _};
 use queue::{Counters, Queue};
@@ -94,6 +94,8 @@ impl Otlp {
             .with_endpoint(options.endpoint)
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
             .with_timeout(options.timeout)
+            // Later spans are worth more than earlier ones, for which the queue would fill up meanwhile.
+            .with_retry_policy(RetryPolicy::disabled())
             .build()?;
         let attributes = options.resource.into_iter();
         let attributes = attributes.map(|(name, value)| KeyValue::new(name, value));

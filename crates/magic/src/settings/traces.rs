@@ -98,11 +98,7 @@ impl TraceSettings {
         let Some(endpoint) = text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")?.or(common) else {
             return Ok(None);
         };
-        // Not shown: people write credentials into URLs.
-        let scheme = url::Url::parse(&endpoint).map(|url| url.scheme().to_owned());
-        if !scheme.is_ok_and(|scheme| ["http", "https"].contains(&scheme.as_str())) {
-            bail!("OTEL_EXPORTER_OTLP_ENDPOINT: write a URL like http://127.0.0.1:4318");
-        }
+        let endpoint = endpoint_of(&endpoint)?;
         match of_exporter("PROTOCOL")?.as_deref() {
             None | Some("http/protobuf") => {}
             Some(other) => {
@@ -152,6 +148,22 @@ impl TraceSettings {
 }
 
 /// What a sampler's name means, and whether a client that records decides.
+/// The address as it was understood, in the letters that every reader of addresses takes. No error shows any of it, since people
+/// write credentials into addresses.
+fn endpoint_of(text: &str) -> anyhow::Result<String> {
+    let url = url::Url::parse(text).ok();
+    let Some(url) = url.filter(|url| ["http", "https"].contains(&url.scheme())) else {
+        bail!("OTEL_EXPORTER_OTLP_ENDPOINT: write a URL like http://127.0.0.1:4318");
+    };
+    // They would not be sent, and would stand in what is told of a collector that is not there.
+    if !url.username().is_empty() || url.password().is_some() {
+        bail!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT: there is no user and no password in it; put a proxy that knows them before the collector"
+        );
+    }
+    Ok(url.into())
+}
+
 fn sampling(name: Option<&str>, ratio: Option<f64>) -> anyhow::Result<(Sampling, bool)> {
     let ratio = ratio.unwrap_or(1.0);
     if !(0.0..=1.0).contains(&ratio) {
@@ -251,6 +263,13 @@ mod tests {
 
     /// Mistakes say what to write, and do not repeat a URL.
     #[test]
+    fn an_endpoint_is_told_to_the_exporter_as_it_was_understood() {
+        let address = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/a b^");
+        let read = read(&[address], "").expect("settings").expect("traces");
+        assert_eq!(read.endpoint, "http://c/a%20b^");
+    }
+
+    #[test]
     fn mistakes() {
         let address = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c");
         for (name, value, expected) in [
@@ -258,6 +277,16 @@ mod tests {
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
                 "grpc://user:hidden@c",
                 "like http://",
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "http://user:hidden@c",
+                "no user and no password",
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "http://user:hid^den hidden@c:4318",
+                "no user and no password",
             ),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "only http/protobuf"),
             ("OTEL_TRACES_EXPORTER", "zipkin", "otlp or none"),
