@@ -1,7 +1,8 @@
 //! When messages start a controller and when they wait: policy, removal, the end of the server, and a queue that is away.
 
+use crate::policy_reload::put;
 use crate::support::server::wait_for;
-use crate::triggers::{TABLES, WORK_CONTRACT, controllers, done, once, rewrite, runs, send};
+use crate::triggers::{TABLES, WORK_CONTRACT, controllers, deploy_next, done, once, runs, send};
 use crate::world::World;
 use serde_json::{Value, json};
 
@@ -38,12 +39,7 @@ fn pausing(world: &World) {
 fn a_policy_that_denies_lets_messages_wait() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("policy.yaml");
-    let put = |text: &str| {
-        let new = path.with_extension("new");
-        std::fs::write(&new, text).expect("our own file");
-        std::fs::rename(&new, &path).expect("our own file");
-    };
-    put(OPEN);
+    put(&path, OPEN);
     let setting = ("MAGIC_POLICY", path.to_str().expect("UTF-8").to_owned());
     let world = World::embedded_with(controllers(WORK_CONTRACT), TABLES, setting);
     send(&world, &jobs(0..1));
@@ -51,7 +47,7 @@ fn a_policy_that_denies_lets_messages_wait() {
         (done(&world) == once(0..1)).then_some(())
     });
 
-    put(&format!("{OPEN}{CLOSED}"));
+    put(&path, &format!("{OPEN}{CLOSED}"));
     world.server.event(|event| event["event"] == "policy");
     send(&world, &jobs(1..4));
     let refusals = || {
@@ -67,7 +63,7 @@ fn a_policy_that_denies_lets_messages_wait() {
     assert_eq!(world.messages("jobs").len(), 3);
     assert_eq!(done(&world), once(0..1));
 
-    put(OPEN);
+    put(&path, OPEN);
     wait_for("the other jobs", || {
         (done(&world) == once(0..4)).then_some(())
     });
@@ -157,15 +153,7 @@ fn the_next_version_takes_over_during_a_run() {
     let world = World::on_postgres(controllers(WORK_CONTRACT), POSTGRES_TABLES);
     send(&world, &[json!({"id": 0, "pause": 6})]);
     pausing(&world);
-    rewrite(
-        &world,
-        "work/contract.yaml",
-        "version: 1.0.0",
-        "version: 1.1.0",
-    );
-    world
-        .server
-        .event(|event| event["event"] == "deployed" && event["version"] == "1.1.0");
+    deploy_next(&world);
     send(&world, &jobs(1..2));
     wait_for("both jobs", || (done(&world) == once(0..2)).then_some(()));
     let versions = world.column("SELECT version FROM done ORDER BY id");

@@ -40,7 +40,7 @@ const TRIAL: &str =
     "  - { name: no-cache, effect: deny, mode: report, capabilities: [\"cache:read\"] }\n";
 
 /// Replaces a file as a careful person does.
-fn put(path: &Path, text: &str) {
+pub(crate) fn put(path: &Path, text: &str) {
     let new = path.with_extension("new");
     std::fs::write(&new, text).expect("our own file");
     std::fs::rename(&new, path).expect("our own file");

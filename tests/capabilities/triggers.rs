@@ -85,11 +85,24 @@ fn look(world: &World, queue: &str) -> Vec<Value> {
 }
 
 /// Puts one text for another in a file of the controllers.
-pub(crate) fn rewrite(world: &World, file: &str, old: &str, new: &str) {
+fn rewrite(world: &World, file: &str, old: &str, new: &str) {
     let file = world.server.controllers.path().join(file);
     let text = std::fs::read_to_string(&file).expect("our own file");
     assert!(text.contains(old), "{text}");
     std::fs::write(&file, text.replace(old, new)).expect("our own file");
+}
+
+/// Gives the controller its next version, and waits until it serves.
+pub(crate) fn deploy_next(world: &World) {
+    rewrite(
+        world,
+        "work/contract.yaml",
+        "version: 1.0.0",
+        "version: 1.1.0",
+    );
+    world
+        .server
+        .event(|event| event["event"] == "deployed" && event["version"] == "1.1.0");
 }
 
 /// How often each job has left a row.
@@ -221,15 +234,7 @@ fn messages_flow_through_a_redeploy() {
     let messages: Vec<Value> = (0..200).map(|id| json!({ "id": id })).collect();
     send(&world, &messages);
     wait_for("some jobs", || (done(&world).len() >= 20).then_some(()));
-    rewrite(
-        &world,
-        "work/contract.yaml",
-        "version: 1.0.0",
-        "version: 1.1.0",
-    );
-    world
-        .server
-        .event(|event| event["event"] == "deployed" && event["version"] == "1.1.0");
+    deploy_next(&world);
     wait_for("every job", || (done(&world).len() == 200).then_some(()));
     assert_eq!(done(&world), once(0..200));
     let versions = world.column("SELECT DISTINCT version FROM done ORDER BY version");

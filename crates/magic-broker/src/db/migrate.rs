@@ -80,8 +80,7 @@ impl Migrator {
                 // one would otherwise delete what refers to it. They are checked
                 // as a whole before the commit.
                 let options = sqlite::options(path, BUSY_TIME).foreign_keys(false);
-                let mut connection = options
-                    .connect()
+                let mut connection = sqlite::connect(&options, BUSY_TIME)
                     .await
                     .map_err(|source| DatabaseError::Connect { place, source })?;
                 schema::update_sqlite(&mut connection).await?;

@@ -332,17 +332,9 @@ async fn open_sqlite(
     // Another process that writes holds this one up no longer than a request
     // would wait for a connection.
     let connect = sqlite::options(path, options.acquire_timeout);
-    // Becoming a file with a write-ahead log is the one step for which SQLite does
-    // not wait for others, so two programs that start at once may meet in it.
-    let until = Instant::now() + options.acquire_timeout;
-    let mut first = loop {
-        match connect.connect().await {
-            Ok(connection) => break connection,
-            Err(error) if failure::is_contended(&error) && Instant::now() < until => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            Err(source) => return Err(DatabaseError::Connect { place, source }),
-        }
+    let mut first = match sqlite::connect(&connect, options.acquire_timeout).await {
+        Ok(connection) => connection,
+        Err(source) => return Err(DatabaseError::Connect { place, source }),
     };
     schema::update_sqlite(&mut first).await?;
     if let Err(source) = first.close().await {

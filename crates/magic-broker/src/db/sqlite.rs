@@ -21,6 +21,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Executor, Sqlite, SqliteConnection};
 use tokio::time::Instant;
 
+use super::failure;
 use super::transaction::{CommitFault, Entry, Mode};
 
 /// How many steps of SQLite's virtual machine lie between two questions of
@@ -50,6 +51,24 @@ pub(super) fn options(path: &Path, busy: Duration) -> SqliteConnectOptions {
 /// The same for a connection that reads.
 pub(super) fn reader(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options.pragma("query_only", "ON")
+}
+
+/// Opens a file that another program may be opening as well. Becoming a file with
+/// a write-ahead log is the one step for which SQLite does not wait for others, so
+/// it is tried again for so long.
+pub(super) async fn connect(
+    options: &SqliteConnectOptions,
+    patience: Duration,
+) -> Result<SqliteConnection, sqlx::Error> {
+    let until = Instant::now() + patience;
+    loop {
+        match options.connect().await {
+            Err(error) if failure::is_contended(&error) && Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            ended => return ended,
+        }
+    }
 }
 
 /// Whether the statements of one transaction may go on.
