@@ -1,5 +1,7 @@
 //! What lies below `deploy/` for containers, Kubernetes and monitoring, held against the programs that read it and against the real server.
 
+#[path = "../support/repository.rs"]
+mod repository;
 #[path = "../support/support.rs"]
 mod support;
 
@@ -9,23 +11,10 @@ mod dashboard;
 mod monitoring;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use repository::{read, root};
 use serde_json::Value;
-
-/// The root of the repository.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the repository is there")
-}
-
-/// The text of a file, by its path from the root.
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// A program of the Python environment that `make test-tools` makes.
 fn tool(name: &str) -> Command {

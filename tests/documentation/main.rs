@@ -4,18 +4,7 @@ mod contract;
 mod links;
 mod page;
 mod pages;
+#[path = "../support/repository.rs"]
+mod repository;
 
-use std::path::{Path, PathBuf};
-
-/// The root of the repository.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the repository is there")
-}
-
-/// The text of a file, by its path from the root.
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
+use repository::{read, root};

@@ -3,17 +3,12 @@
 
 mod arrows;
 mod promises;
+#[path = "../support/repository.rs"]
+mod repository;
 mod sources;
 
-use std::path::{Path, PathBuf};
-
-/// The root of the repository.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the repository is there")
-}
+use repository::{read, root};
+use std::path::PathBuf;
 
 /// Every file below `folder` with this ending, relative to the root, sorted.
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
@@ -36,9 +31,4 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     }
     found.sort();
     found
-}
-
-/// The text of a file, by its path from the root.
-fn read(path: impl AsRef<Path>) -> String {
-    std::fs::read_to_string(root().join(path)).expect("a readable file")
 }

@@ -39,6 +39,14 @@ pub(super) async fn deploy(
     state.deploy(new, placement, seen.as_ref()).await
 }
 
+/// Rolls the one controller back, in the same way.
+async fn roll_back(state: &State, to: Option<&str>, by: &str) -> Result<Outcome, DeploymentError> {
+    let seen = look(state).await;
+    state
+        .roll_back("InvoiceSync", to, seen.as_ref(), by, None)
+        .await
+}
+
 const SHARE: CanaryShare = CanaryShare {
     percent: 5,
     error_margin: 0.01,
@@ -116,39 +124,12 @@ async fn a_life_of_a_controller() {
             .unwrap();
         assert_eq!(served(&state).await, at("2.0.0", "1.0.0", ""));
 
-        let back = state
-            .roll_back(
-                "InvoiceSync",
-                None,
-                look(&state).await.as_ref(),
-                "bob",
-                None,
-            )
-            .await
-            .unwrap();
+        let back = roll_back(&state, None, "bob").await.unwrap();
         assert_eq!(back.replaced.as_deref(), Some("2.0.0"));
         assert_eq!(served(&state).await, at("1.0.0", "2.0.0", ""));
-        let named = state
-            .roll_back(
-                "InvoiceSync",
-                Some("2.0.0"),
-                look(&state).await.as_ref(),
-                "bob",
-                None,
-            )
-            .await
-            .unwrap();
+        let named = roll_back(&state, Some("2.0.0"), "bob").await.unwrap();
         assert_eq!((named.changed, named.generation), (true, 7));
-        let again = state
-            .roll_back(
-                "InvoiceSync",
-                Some("2.0.0"),
-                look(&state).await.as_ref(),
-                "bob",
-                None,
-            )
-            .await
-            .unwrap();
+        let again = roll_back(&state, Some("2.0.0"), "bob").await.unwrap();
         assert!(!again.changed);
 
         let gone = state
@@ -211,42 +192,15 @@ async fn refusals_say_what_there_is() {
                 ..
             })
         ));
-        let nobody = state
-            .roll_back(
-                "InvoiceSync",
-                None,
-                look(&state).await.as_ref(),
-                "ada",
-                None,
-            )
-            .await
-            .unwrap_err();
+        let nobody = roll_back(&state, None, "ada").await.unwrap_err();
         assert_eq!(
             nobody.to_string(),
             "there is no controller InvoiceSync; there are none"
         );
         deploy(&state, &one, Placement::Active).await.unwrap();
         let refused = [
-            state
-                .roll_back(
-                    "InvoiceSync",
-                    None,
-                    look(&state).await.as_ref(),
-                    "ada",
-                    None,
-                )
-                .await
-                .unwrap_err(),
-            state
-                .roll_back(
-                    "InvoiceSync",
-                    Some("9.0.0"),
-                    look(&state).await.as_ref(),
-                    "ada",
-                    None,
-                )
-                .await
-                .unwrap_err(),
+            roll_back(&state, None, "ada").await.unwrap_err(),
+            roll_back(&state, Some("9.0.0"), "ada").await.unwrap_err(),
             state
                 .delete("Invoice", None, "ada", None)
                 .await
