@@ -7,14 +7,17 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 
 HERE = pathlib.Path(__file__).resolve().parent
 CORES = os.cpu_count() or 1
+PATIENCE_SECONDS = 60
 
 # The administrator of the servers that are measured; peers, who ask nobody, are sent the same bytes.
 KEY = "the-administrator-of-a-measurement"
@@ -54,6 +57,27 @@ def serving(magic: str, controllers: pathlib.Path, data: pathlib.Path | None = N
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
+
+
+@contextlib.contextmanager
+def serving_peer(module: str, address_option: str, *options: str) -> Iterator[str]:
+    """Serves the same work by another server, a module of this interpreter; yields the address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", module, *options, address_option.format(port=port)]
+    server = subprocess.Popen(command, cwd=HERE)
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            if server.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"{module} did not start")
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def over_http(url: str, controller: str, connections: int, seconds: int) -> Figures:

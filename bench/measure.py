@@ -7,7 +7,6 @@ import contextlib
 import http.client
 import json
 import pathlib
-import socket
 import statistics
 import subprocess
 import sys
@@ -17,10 +16,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
-from figures import CORES, HEADERS, HERE, Figures, keep, over_http, serving, show, summarize, write_demo
+from figures import CORES, HEADERS, HERE, Figures, keep, over_http, serving, serving_peer, show, summarize, write_demo
 
 TIMEOUT_MS = 200
-PATIENCE_SECONDS = 60
 CONNECTIONS = (1, 2, 8, 64)
 
 LOOP = """
@@ -54,25 +52,9 @@ def serve(magic: str) -> Iterator[tuple[str, int]]:
             yield served
 
 
-@contextlib.contextmanager
-def serve_peer() -> Iterator[str]:
-    """Serves the same work by FastAPI on uvicorn; yields the address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "peer:app", "--port", str(port), "--log-level", "error", "--no-access-log"]
-    server = subprocess.Popen(command, cwd=HERE)
-    try:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            if server.poll() is not None or time.monotonic() > deadline:
-                sys.exit("uvicorn did not start")
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+def serve_peer() -> contextlib.AbstractContextManager[str]:
+    """FastAPI on uvicorn."""
+    return serving_peer("uvicorn", "--port={port}", "peer:app", "--log-level", "error", "--no-access-log")
 
 
 def processor_ns(server: int) -> int:

@@ -19,16 +19,29 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
-from figures import CORES, HEADERS, HERE, KEY, Figures, Spread, keep, over_http, serving, show, summarize, write_demo
+from figures import (
+    CORES,
+    HEADERS,
+    HERE,
+    KEY,
+    Figures,
+    Spread,
+    keep,
+    over_http,
+    serving,
+    serving_peer,
+    show,
+    summarize,
+    write_demo,
+)
 from measure import private_mib
 
 BODY = b'{"message":"hello"}'
@@ -97,24 +110,35 @@ def percentiles(taken: list[float]) -> Figures:
 # Other ways.
 
 
-def programs(command: list[str], loops: int, seconds: float) -> Figures:
-    """Starts a program for each request, in so many loops at once."""
+def in_loops(one: Callable[[], float | None], loops: int, seconds: float) -> Figures:
+    """Does the same again and again, in so many loops at once; what gives no time was no answer and does not count."""
 
     def loop(_: int) -> list[float]:
         taken = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            started = time.perf_counter()
-            done = subprocess.run(command, input=BODY, capture_output=True, check=True)
-            taken.append((time.perf_counter() - started) * 1000)
-            if b"You said" not in done.stdout:
-                sys.exit("a program gave no answer; the figures would mean nothing")
+            if (milliseconds := one()) is not None:
+                taken.append(milliseconds)
         return taken
 
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(loops) as pool:
         taken = [one for own in pool.map(loop, range(loops)) for one in own]
     return {**percentiles(taken), "per_second": len(taken) / (time.monotonic() - started)}
+
+
+def programs(command: list[str], loops: int, seconds: float) -> Figures:
+    """Starts a program for each request."""
+
+    def one() -> float:
+        started = time.perf_counter()
+        done = subprocess.run(command, input=BODY, capture_output=True, check=True)
+        taken = (time.perf_counter() - started) * 1000
+        if b"You said" not in done.stdout:
+            sys.exit("a program gave no answer; the figures would mean nothing")
+        return taken
+
+    return in_loops(one, loops, seconds)
 
 
 def bare_start(python: str, times: int) -> Figures:
@@ -127,43 +151,23 @@ def bare_start(python: str, times: int) -> Figures:
     return percentiles(taken)
 
 
-@contextlib.contextmanager
-def gunicorn() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "gunicorn", "--workers", str(2 * CORES), "--max-requests", "1", "--log-level", "critical"]
-    server = subprocess.Popen([*command, "--bind", f"127.0.0.1:{port}", "wsgi:app"], cwd=HERE)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            if server.poll() is not None or time.monotonic() > deadline:
-                sys.exit("gunicorn did not start")
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+def gunicorn() -> contextlib.AbstractContextManager[str]:
+    """A worker that ends after each request."""
+    workers = ("--workers", str(2 * CORES), "--max-requests", "1")
+    return serving_peer("gunicorn", "--bind=127.0.0.1:{port}", "wsgi:app", *workers, "--log-level", "critical")
 
 
 def behind_gunicorn(url: str, loops: int, seconds: float) -> Figures:
     """One request per connection, as a worker that ends after it can give."""
 
-    def loop(_: int) -> list[float]:
-        taken = []
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            started = time.perf_counter()
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                Client(url).answered("DemoController")
-                taken.append((time.perf_counter() - started) * 1000)
-        return taken
+    def one() -> float | None:
+        started = time.perf_counter()
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            Client(url).answered("DemoController")
+            return (time.perf_counter() - started) * 1000
+        return None
 
-    started = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(loops) as pool:
-        taken = [one for own in pool.map(loop, range(loops)) for one in own]
-    return {**percentiles(taken), "per_second": len(taken) / (time.monotonic() - started)}
+    return in_loops(one, loops, seconds)
 
 
 # This way, in other situations.
