@@ -2,8 +2,8 @@
 //!
 //! find deployment -> admission permit -> read input -> claim its name -> validate
 //! input -> take a worker -> session -> outcome -> validate output -> commit ->
-//! record -> answer; each step is a span where traces are recorded; cleaning up is what dropping the worker does, off this
-//! path.
+//! record -> answer; each step is a span where traces are recorded. Cleaning up is
+//! what dropping the worker does, off this path.
 
 use crate::admission::Permit;
 use crate::canary::{Side, Trial, Verdict};
