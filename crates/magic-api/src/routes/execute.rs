@@ -3,10 +3,8 @@
 //! A client that may have to ask twice sends `Idempotency-Key`: the second time it gets the stored answer, marked by
 //! `Idempotency-Replayed: true`, with the request id of its own second request in the header and of the first in the body.
 
-use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
-use axum::http::request::Parts;
 use axum::response::Response;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
@@ -45,9 +43,10 @@ pub(super) async fn execute(
     Extension(request_id): Extension<RequestId>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<ExecuteQuery>, QueryRejection>,
-    parts: Parts,
-    body: Body,
+    asked: axum::extract::Request,
 ) -> Result<Response, Refusal> {
+    // Taken apart and not extracted: extractors of heads copy them.
+    let (parts, body) = asked.into_parts();
     let controller = name_in(path)?;
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let body = state.bodies.read(&parts.headers, body).await?;
