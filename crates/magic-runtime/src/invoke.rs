@@ -48,21 +48,14 @@ struct Output {
 
 /// Runs one request to its answer.
 pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Answer, Failed> {
-    let arrived = Instant::now();
-    let mut version = None;
+    let mut begun = Begun::now();
     let mut tried = None;
-    let mut draft = None;
-    let mut counting = None;
-    let logged = Logged::default();
     let outcome = async {
         let admitted = async {
             let chosen = choose(shared, &request).await?;
             tried = chosen.tried;
             let deployment = chosen.deployment;
-            version = Some(deployment.version.clone());
-            known(&request, &deployment.version);
-            draft = begin(shared, &request, &deployment.version, arrived);
-            counting = Some(deployment.version.meters.begin());
+            begun.on(shared, &request, &deployment.version);
             if shared.is_draining() {
                 return Err(
                     Failure::new(ErrorCode::NoCapacity, "the runtime is shutting down")
@@ -74,28 +67,13 @@ pub(crate) async fn invoke(shared: &Arc<Shared>, request: Request) -> Result<Ans
         };
         let (deployment, permit) =
             traces::step(request.trace.as_ref(), "admission", admitted).await?;
-        let begun = Begun {
-            arrived,
-            draft: draft.as_ref(),
-            logged: &logged,
-        };
-        steps(shared, &request, &deployment, permit, begun).await
+        steps(shared, &request, &deployment, permit, &begun).await
     };
     let outcome = outcome.await;
     if let Some((trial, side)) = tried {
         judge_canary(shared, &request.controller, &trial, side, &outcome);
     }
-    conclude(
-        &request,
-        version.as_deref(),
-        Told {
-            counting,
-            draft: draft.as_deref(),
-            logged: &logged,
-        },
-        arrived,
-        outcome,
-    )
+    conclude(&request, begun, outcome)
 }
 
 /// Tells log lines and spans from here on which version it is about.
@@ -110,31 +88,39 @@ fn known(request: &Request, version: &Version) {
     }
 }
 
-/// Who is told how a request ended, beside its caller.
-struct Told<'a> {
+/// What there is of a request beside itself, from its arrival on.
+struct Begun {
+    arrived: Instant,
+    /// What it is about, as soon as that is known.
+    version: Option<Arc<Version>>,
+    /// What is told of its execution, where that is kept.
+    draft: Option<Arc<Draft>>,
     counting: Option<Counting>,
-    draft: Option<&'a Draft>,
-    logged: &'a Logged,
+    logged: Logged,
 }
 
-/// What there is of a request before its first step.
-#[derive(Clone, Copy)]
-struct Begun<'a> {
-    arrived: Instant,
-    draft: Option<&'a Arc<Draft>>,
-    logged: &'a Logged,
-}
+impl Begun {
+    fn now() -> Self {
+        Self {
+            arrived: Instant::now(),
+            version: None,
+            draft: None,
+            counting: None,
+            logged: Logged::default(),
+        }
+    }
 
-/// Begins to tell of an execution, where that is kept.
-fn begin(
-    shared: &Shared,
-    request: &Request,
-    version: &Version,
-    arrived: Instant,
-) -> Option<Arc<Draft>> {
-    let history = shared.history.as_ref()?;
-    let (id, caller) = (&request.request_id, &request.caller.subject);
-    Some(Draft::new(history, id, version, caller, arrived))
+    /// Now it is known which version it is about.
+    fn on(&mut self, shared: &Shared, request: &Request, version: &Arc<Version>) {
+        known(request, version);
+        let (id, caller) = (&request.request_id, &request.caller.subject);
+        self.draft = shared
+            .history
+            .as_ref()
+            .map(|history| Draft::new(history, id, version, caller, self.arrived));
+        self.counting = Some(version.meters.begin());
+        self.version = Some(version.clone());
+    }
 }
 
 /// Finds what serves the request: in memory, or, if it insists on a version that
@@ -212,24 +198,10 @@ pub(crate) async fn invoke_on(
     permit: Permit,
     request: Request,
 ) -> Result<Answer, Failed> {
-    let arrived = Instant::now();
-    let counting = Some(deployment.version.meters.begin());
-    known(&request, &deployment.version);
-    let draft = begin(shared, &request, &deployment.version, arrived);
-    let logged = Logged::default();
-    let begun = Begun {
-        arrived,
-        draft: draft.as_ref(),
-        logged: &logged,
-    };
-    let outcome = steps(shared, &request, deployment, permit, begun).await;
-    let version = Some(&*deployment.version);
-    let told = Told {
-        counting,
-        draft: draft.as_deref(),
-        logged: &logged,
-    };
-    conclude(&request, version, told, arrived, outcome)
+    let mut begun = Begun::now();
+    begun.on(shared, &request, &deployment.version);
+    let outcome = steps(shared, &request, deployment, permit, &begun).await;
+    conclude(&request, begun, outcome)
 }
 
 #[expect(
@@ -238,22 +210,21 @@ pub(crate) async fn invoke_on(
 )]
 fn conclude(
     request: &Request,
-    version: Option<&Version>,
-    told: Told<'_>,
-    arrived: Instant,
+    begun: Begun,
     outcome: Result<Output, Failure>,
 ) -> Result<Answer, Failed> {
-    let duration = arrived.elapsed();
-    if let Some(draft) = told.draft {
+    let duration = begun.arrived.elapsed();
+    if let Some(draft) = &begun.draft {
         let code = outcome.as_ref().err().map_or("ok", |f| f.code.as_str());
         draft.outcome(code, duration);
     }
-    if let Some(counting) = told.counting {
+    if let Some(counting) = begun.counting {
         counting.ended(outcome.as_ref().map(drop), duration);
     }
+    let version = begun.version.as_deref();
     let controller = version.map(|version| version.contract.name.to_string());
     let caller = &request.caller.subject;
-    let input = told.logged.text();
+    let input = begun.logged.text();
     match outcome {
         Ok(output) => {
             // A contract that names fields for the log asks for a line for each request.
@@ -296,13 +267,9 @@ async fn steps(
     request: &Request,
     deployment: &Deployment,
     permit: Permit,
-    begun: Begun<'_>,
+    begun: &Begun,
 ) -> Result<Output, Failure> {
-    let Begun {
-        arrived,
-        draft,
-        logged,
-    } = begun;
+    let draft = begun.draft.as_ref();
     let trace = request.trace.as_ref();
     let version = deployment.version.clone();
     let preparing = prepare(shared, request, &version, draft);
@@ -329,7 +296,7 @@ async fn steps(
             .map(|services| services.audit.clone()),
         request.caller.subject.clone(),
     );
-    logged.keep(prepared.logged, capabilities.redactor());
+    begun.logged.keep(prepared.logged, capabilities.redactor());
     // Calls are told below the step that makes them, and before it.
     let run_id = trace.and_then(TraceContext::reserve);
     let sinks = sinks
@@ -343,7 +310,7 @@ async fn steps(
         capabilities: capabilities.clone(),
         sinks: sinks.clone(),
         claim: prepared.claim,
-        arrived,
+        arrived: begun.arrived,
         started_by: request.started_by.clone(),
         trace_id: trace.map(TraceContext::trace_id),
     });
