@@ -282,15 +282,19 @@ impl Consumer {
             },
             idempotency_key: None,
             trace,
-            started_by: Some(StartedBy {
-                queue: self.key.label().to_owned(),
-                message: delivery.id.clone(),
-                attempt: delivery.attempt,
-                acknowledges: Effect::Ack {
-                    queue: self.key.as_str().to_owned(),
-                    receipt: delivery.receipt.clone(),
-                },
-            }),
+            started_by: Some(self.started_by(delivery)),
+        }
+    }
+
+    fn started_by(&self, delivery: &Delivery) -> StartedBy {
+        StartedBy {
+            queue: self.key.label().to_owned(),
+            message: delivery.id.clone(),
+            attempt: delivery.attempt,
+            acknowledges: Effect::Ack {
+                queue: self.key.as_str().to_owned(),
+                receipt: delivery.receipt.clone(),
+            },
         }
     }
 
@@ -410,10 +414,9 @@ impl Consumer {
     fn record_input(&self, delivery: &Delivery, request_id: &str, failure: &Failure) {
         let mut record = self.record_of(failure);
         record.request_id = Some(request_id.to_owned());
-        let started_by = self.request(delivery, request_id, None).started_by;
         record.fields = Map::from_iter([
             ("effects".to_owned(), json!("none")),
-            ("trigger".to_owned(), json!(started_by)),
+            ("trigger".to_owned(), json!(self.started_by(delivery))),
         ]);
         self.shared.record(&record);
     }
