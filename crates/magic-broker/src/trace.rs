@@ -157,8 +157,7 @@ impl TraceContext {
 
     /// Begins one step of the request.
     pub fn step(&self, name: &'static str) -> OpenSpan {
-        self.reserve()
-            .map_or_else(OpenSpan::default, |id| self.step_as(Some(id), name))
+        self.step_as(self.reserve(), name)
     }
 
     /// Begins a step under a reserved number; without one it is nothing.

@@ -13,7 +13,7 @@ mod transport;
 
 use magic_broker::{Span, SpanCounts, SpanSink, TraceId};
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt, TraceFlags, TraceState};
+use opentelemetry::trace::SpanKind;
 use opentelemetry_otlp::{RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample, SpanExporter as _};
@@ -73,7 +73,10 @@ pub enum OtlpError {
 /// An exporter at work.
 #[derive(Debug)]
 pub struct Otlp {
-    sampler: Sampler,
+    /// Decides about the first span of a trace.
+    root: Sampler,
+    /// Whether the client decides about the others, or it is asked about them as well.
+    follows_parent: bool,
     spans: tokio::sync::mpsc::Sender<Span>,
     counters: Arc<Counters>,
     stopping: CancellationToken,
@@ -108,11 +111,6 @@ impl Otlp {
             Sampling::Never => Sampler::AlwaysOff,
             Sampling::Ratio(ratio) => Sampler::TraceIdRatioBased(ratio),
         };
-        let sampler = if options.follows_parent {
-            Sampler::ParentBased(Box::new(root))
-        } else {
-            root
-        };
         let (spans, waiting) = tokio::sync::mpsc::channel(options.queue.max(1));
         let counters = Arc::new(Counters::default());
         let stopping = CancellationToken::new();
@@ -125,7 +123,8 @@ impl Otlp {
             stopping: stopping.clone(),
         };
         Ok(Self {
-            sampler,
+            root,
+            follows_parent: options.follows_parent,
             spans,
             counters,
             stopping,
@@ -153,21 +152,13 @@ impl Otlp {
 
 impl SpanSink for Otlp {
     fn samples(&self, trace: TraceId, parent: Option<bool>) -> bool {
+        if let Some(sampled) = parent.filter(|_| self.follows_parent) {
+            return sampled;
+        }
         let trace_id = convert::trace_id(trace);
-        // The sampler wants a valid parent; its number is not looked at.
-        let parent = parent.map(|sampled| {
-            let flags = if sampled {
-                TraceFlags::SAMPLED
-            } else {
-                TraceFlags::NOT_SAMPLED
-            };
-            let span = opentelemetry::trace::SpanId::from(1_u64);
-            let context = SpanContext::new(trace_id, span, flags, true, TraceState::default());
-            opentelemetry::Context::new().with_remote_span_context(context)
-        });
-        let sampled =
-            self.sampler
-                .should_sample(parent.as_ref(), trace_id, "", &SpanKind::Server, &[], &[]);
+        let sampled = self
+            .root
+            .should_sample(None, trace_id, "", &SpanKind::Server, &[], &[]);
         sampled.decision == SamplingDecision::RecordAndSample
     }
 

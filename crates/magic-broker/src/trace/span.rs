@@ -249,8 +249,8 @@ impl OpenSpan {
     }
 
     /// Whether there is nothing behind it, because nobody records.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_nothing(&self) -> bool {
         self.0.is_none()
     }
 
@@ -281,45 +281,29 @@ impl Drop for OpenSpan {
 #[derive(Debug)]
 pub(super) struct Recording {
     pub(super) sink: Arc<dyn SpanSink>,
-    open: Mutex<Option<Open>>,
+    open: Mutex<OpenSpan>,
 }
 
 impl Recording {
     pub(super) fn new(sink: Arc<dyn SpanSink>, span: Span) -> Self {
-        let open = Open {
-            sink: Arc::clone(&sink),
-            span,
-            begun: Instant::now(),
-        };
+        let open = OpenSpan::begin(Arc::clone(&sink), span, Duration::ZERO);
         Self {
             sink,
-            open: Mutex::new(Some(open)),
+            open: Mutex::new(open),
         }
     }
 
     pub(super) fn note(&self, name: &'static str, value: SpanValue) {
-        if let Some(open) = &mut *self.lock() {
-            open.span.attributes.push((name, value));
-        }
+        self.lock().note(name, value);
     }
 
     pub(super) fn end(&self, end: SpanEnd) {
-        let open = self.lock().take();
-        if let Some(open) = open {
-            open.end(end);
-        }
+        // The sink is not called under the lock.
+        let open = std::mem::take(&mut *self.lock());
+        open.end(end);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Open>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, OpenSpan> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        let open = self.lock().take();
-        if let Some(open) = open {
-            open.cut_off();
-        }
     }
 }
