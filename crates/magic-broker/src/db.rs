@@ -62,6 +62,7 @@ pub(crate) use perform::perform;
 pub use pool::{Database, DatabaseError, DatabaseOptions};
 pub(crate) use raw::perform_raw;
 pub use session::{Access, Commit, CommitError, Committed, DatabaseSession};
+pub(crate) use sqlite::connect as connect_sqlite;
 
 /// How long one of the runtime's own transactions may take, waiting included.
 const OWN_TIME: Duration = Duration::from_secs(10);

@@ -56,7 +56,7 @@ pub(super) fn reader(options: SqliteConnectOptions) -> SqliteConnectOptions {
 /// Opens a file that another program may be opening as well. Becoming a file with
 /// a write-ahead log is the one step for which SQLite does not wait for others, so
 /// it is tried again for so long.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     options: &SqliteConnectOptions,
     patience: Duration,
 ) -> Result<SqliteConnection, sqlx::Error> {

@@ -1,6 +1,7 @@
 //! Opening the embedded store, with what must hold before the first message.
 
 use super::{Clock, EmbeddedQueues, Waiters};
+use crate::db::connect_sqlite;
 use crate::queue::{LONGEST_LEASE, milliseconds};
 use crate::sqlite_file;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -14,6 +15,9 @@ use std::time::Duration;
 /// that takes a fraction of a second. Larger files are trusted until a page
 /// turns out to be bad.
 const CHECKED_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How long a statement waits for another process that writes.
+const BUSY_TIME: Duration = Duration::from_secs(5);
 
 /// The version of the tables below.
 const VERSION: i64 = 1;
@@ -126,7 +130,12 @@ impl EmbeddedQueues {
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(BUSY_TIME);
+        // It becomes a file with a write-ahead log here, where others are waited for.
+        let first = connect_sqlite(&options, BUSY_TIME)
+            .await
+            .map_err(database)?;
+        first.close().await.map_err(database)?;
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
