@@ -23,12 +23,6 @@ pub(crate) struct Passed {
     pub(crate) socket: OwnedFd,
 }
 
-/// What the variables announce. Empty if nothing was passed, or to another process.
-#[derive(Debug, PartialEq, Eq)]
-struct Announced {
-    names: Vec<String>,
-}
-
 /// Why the variables are refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum ActivationError {
@@ -50,15 +44,15 @@ enum ActivationError {
 /// # Errors
 /// When the variables are malformed, or one of the descriptors is no stream socket.
 pub(crate) fn take() -> anyhow::Result<Vec<Passed>> {
-    let announced = announced(&|name| std::env::var_os(name), std::process::id())
+    let names = announced(&|name| std::env::var_os(name), std::process::id())
         .context("the sockets that were passed cannot be taken")
         .context(Refused("the runtime refuses to start"))?;
-    let mut sockets = match announced.names.len() {
+    let mut sockets = match names.len() {
         0 => ListenFd::empty(),
         _ => ListenFd::from_env(),
     };
     let mut passed = Vec::new();
-    for (index, name) in announced.names.into_iter().enumerate() {
+    for (index, name) in names.into_iter().enumerate() {
         let socket = stream_socket(&mut sockets, index)
             .with_context(|| format!("the socket {name} that was passed cannot be taken"))
             .context(Refused("the runtime refuses to start"))?;
@@ -79,12 +73,13 @@ fn stream_socket(sockets: &mut ListenFd, index: usize) -> anyhow::Result<OwnedFd
     }
 }
 
+/// The names of what the variables announce. None if nothing was passed, or to another process.
 fn announced(
     variable: &dyn Fn(&str) -> Option<OsString>,
     own: u32,
-) -> Result<Announced, ActivationError> {
+) -> Result<Vec<String>, ActivationError> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-    let nothing = Announced { names: Vec::new() };
+    let nothing = Vec::new();
     let Some(count) = set("LISTEN_FDS") else {
         return Ok(nothing);
     };
@@ -115,7 +110,7 @@ fn announced(
             count,
         });
     }
-    Ok(Announced { names })
+    Ok(names)
 }
 
 /// Decimal digits and nothing else; `parse` alone would take a sign.
@@ -140,7 +135,7 @@ mod tests {
             let found = variables.iter().find(|(one, _)| *one == name)?;
             Some(OsString::from(found.1))
         };
-        announced(&variable, OWN).map(|announced| announced.names)
+        announced(&variable, OWN)
     }
 
     /// Nothing, something for somebody else, and something for this process.

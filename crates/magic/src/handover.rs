@@ -31,6 +31,11 @@ fn place(socket: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
+/// Whether a process of this user may have the sockets, and may be believed to hand over its own.
+fn is_trusted(user: u32) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw()
+}
+
 /// Sockets that a successor can have.
 #[derive(Debug)]
 pub(crate) struct Offer {
@@ -105,7 +110,7 @@ impl Offer {
     async fn give(&self) -> io::Result<UnixStream> {
         let (mut stream, _) = self.door.listener.accept().await?;
         let peer = stream.peer_cred()?.uid();
-        if peer != 0 && peer != rustix::process::geteuid().as_raw() {
+        if !is_trusted(peer) {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!("user {peer} may not have them"),
@@ -154,7 +159,7 @@ impl Predecessor {
             .peer_cred()
             .context("cannot see whose server it is")?;
         // Who could put a socket there might hand over one that it goes on accepting from.
-        if peer.uid() != 0 && peer.uid() != rustix::process::geteuid().as_raw() {
+        if !is_trusted(peer.uid()) {
             bail!(
                 "the server behind {} is run by user {}, who is neither root nor the one of this process",
                 path.display(),

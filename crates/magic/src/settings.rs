@@ -281,15 +281,7 @@ impl Settings {
 
 impl Source {
     fn from_variables(variables: Variables<'_>) -> anyhow::Result<Self> {
-        let text = |name: &str| {
-            set_variable(variables, name)
-                .map(|value| {
-                    value
-                        .into_string()
-                        .map_err(|_| anyhow::anyhow!("{name} is not valid UTF-8"))
-                })
-                .transpose()
-        };
+        let text = |name: &str| text_variable(variables, name);
         let path = |name: &str| path_variable(variables, name);
         Ok(Self {
             data_dir: path("MAGIC_DATA_DIR"),
@@ -414,6 +406,12 @@ fn invalid(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
 /// A variable that is set to something.
 fn set_variable(variables: Variables<'_>, name: &str) -> Option<OsString> {
     variables(name).filter(|value| !value.is_empty())
+}
+
+fn text_variable(variables: Variables<'_>, name: &str) -> anyhow::Result<Option<String>> {
+    let text = set_variable(variables, name).map(OsString::into_string);
+    text.transpose()
+        .map_err(|_| anyhow::anyhow!("{name} is not valid UTF-8"))
 }
 
 fn path_variable(variables: Variables<'_>, name: &str) -> Option<PathBuf> {

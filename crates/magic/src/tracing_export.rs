@@ -12,7 +12,7 @@ use crate::settings::Settings;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The exporter of a server, if anybody wants spans.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(crate) struct TracingExport(Option<Arc<Otlp>>);
 
 impl TracingExport {
@@ -28,25 +28,21 @@ impl TracingExport {
             std::fs::read_to_string(&path)
                 .with_context(|| format!("cannot read the authorities of {}", path.display()))
         });
-        let own = [
-            ("service.name", &*traces.service_name),
-            ("service.version", env!("CARGO_PKG_VERSION")),
-            ("service.instance.id", &*settings.node),
-        ];
+        let said = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         // What comes later wins, so that a deployment's own words do, but for the name that has a variable of its own.
-        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let [name, further @ ..] = own;
+        let mut resource = vec![
+            said("service.version", env!("CARGO_PKG_VERSION")),
+            said("service.instance.id", &settings.node),
+        ];
+        resource.extend(traces.attributes);
+        resource.push(said("service.name", &traces.service_name));
         let options = OtlpOptions {
             endpoint: traces.endpoint,
             timeout: traces.timeout,
             authorities: authorities.transpose()?,
             sampling: traces.sampling,
             follows_parent: traces.follows_parent,
-            resource: further
-                .into_iter()
-                .chain(traces.attributes)
-                .chain([name])
-                .collect(),
+            resource,
             queue: traces.queue,
             batch: traces.batch,
             delay: traces.delay,

@@ -25,7 +25,7 @@ use magic_contract::Environment;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Variables, set_variable};
+use super::{Variables, text_variable};
 
 /// The fewest characters of a secret in production, and how many of them must be different.
 const SECRET_LENGTH: usize = 32;
@@ -110,15 +110,7 @@ impl AuthSettings {
         table: AuthTable,
         environment: Environment,
     ) -> anyhow::Result<Self> {
-        let variable = |name: &str| {
-            set_variable(variables, name)
-                .map(|value| {
-                    value
-                        .into_string()
-                        .map_err(|_| anyhow::anyhow!("{name} is not valid UTF-8"))
-                })
-                .transpose()
-        };
+        let variable = |name: &str| text_variable(variables, name);
         let secret = |name: &str| secret(variables, name, environment);
         let either = |name: &str, of_file: Option<String>| -> anyhow::Result<Option<String>> {
             Ok(variable(name)?.or(of_file))

@@ -26,7 +26,7 @@ use anyhow::{Context, bail};
 use magic_otlp::Sampling;
 use serde::Deserialize;
 
-use super::{Variables, set_variable};
+use super::{Variables, text_variable};
 
 /// Where spans go.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,12 +71,7 @@ impl TraceSettings {
         variables: Variables<'_>,
         table: TraceTable,
     ) -> anyhow::Result<Option<Self>> {
-        let text = |name: &str| {
-            let value = set_variable(variables, name).map(std::ffi::OsString::into_string);
-            value
-                .transpose()
-                .map_err(|_| anyhow::anyhow!("{name} is not valid UTF-8"))
-        };
+        let text = |name: &str| text_variable(variables, name);
         let of_exporter = |what: &str| {
             let own = text(&format!("OTEL_EXPORTER_OTLP_TRACES_{what}"))?;
             let common = || text(&format!("OTEL_EXPORTER_OTLP_{what}"));
@@ -147,7 +142,6 @@ impl TraceSettings {
     }
 }
 
-/// What a sampler's name means, and whether a client that records decides.
 /// The address as it was understood, in the letters that every reader of addresses takes. No error shows any of it, since people
 /// write credentials into addresses.
 fn endpoint_of(text: &str) -> anyhow::Result<String> {
@@ -164,6 +158,7 @@ fn endpoint_of(text: &str) -> anyhow::Result<String> {
     Ok(url.into())
 }
 
+/// What a sampler's name means, and whether a client that records decides.
 fn sampling(name: Option<&str>, ratio: Option<f64>) -> anyhow::Result<(Sampling, bool)> {
     let ratio = ratio.unwrap_or(1.0);
     if !(0.0..=1.0).contains(&ratio) {
@@ -261,7 +256,6 @@ mod tests {
         assert_eq!(by_variables.attributes, pairs);
     }
 
-    /// Mistakes say what to write, and do not repeat a URL.
     #[test]
     fn an_endpoint_is_told_to_the_exporter_as_it_was_understood() {
         let address = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/a b^");
@@ -269,6 +263,7 @@ mod tests {
         assert_eq!(read.endpoint, "http://c/a%20b^");
     }
 
+    /// Mistakes say what to write, and do not repeat a URL.
     #[test]
     fn mistakes() {
         let address = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c");
